@@ -1,0 +1,8 @@
+--[[
+  clock() -> microseconds of the server's clock since 1970.
+  Called once per script, so that one decision sees one instant (promise P7).
+]]
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000000 + time[2]
+end

@@ -1,0 +1,64 @@
+--[[
+  open_scope(raw, layout, count, terms, stride, now, skew, op) -> scope, or nil and a half-open scope
+
+  Reads one stored scope and drains it to `now`. `terms` holds `stride` numbers per bucket, of which the last two
+  are the rate (units per tick) and the tick (us). A scope is a table:
+
+    epoch    4 bytes, new whenever refunds promised before must no longer be paid
+    at       us, never earlier than the stored time unless the clock jumped back by more than `skew`
+    numbers  level and refunds given so far, in units, bucket after bucket
+    layout   the bucket specs as stored, `count` of them
+    page, paged_at   page of the operation log that was last given a TTL, and when (s, mod 256)
+    written  us, when the scope was last stored
+
+  When the stored specs are not those of the caller (a plan change), the first result is nil and the second holds
+  what was read, undrained, for lib/stored_buckets.lua. A scope that has drained is the same as none, whether its key
+  has expired by now or not.
+
+  Draining compares before it subtracts, so a product beyond 2^53 is harmless: it is surely above the level.
+]]
+local function open_scope(raw, layout, count, terms, stride, now, skew, op)
+  local numbers
+  if not raw then
+    numbers = {}
+    for i = 1, 2 * count do numbers[i] = 0 end
+    return {
+      epoch = string.sub(op, 1, 4), at = now, numbers = numbers, layout = layout, count = count,
+      page = 65535, paged_at = 0, written = now, fresh = true,
+    }
+  end
+  local page, paged_at, epoch, ts, shape = struct.unpack('<I2Bc4I7B', raw)
+  local written, kept, clock_now, alive = ts, true, now, false
+  if now < ts then
+    if ts - now <= skew then
+      now = ts
+    else
+      ts, epoch, kept = now, string.sub(op, 1, 4), false
+    end
+  end
+  local pair = 'I4I4'
+  if shape > 127 then pair, shape = 'I7I7', shape - 128 end
+  local scope = {
+    epoch = epoch, at = now, layout = layout, count = shape, page = page, paged_at = paged_at, written = written,
+  }
+  if shape ~= count or string.sub(raw, 16, 15 + #layout) ~= layout then
+    scope.raw, scope.pair, scope.ts, scope.kept = raw, pair, ts, kept
+    return nil, scope
+  end
+  numbers = { struct.unpack('<' .. string.rep(pair, count), raw, 16 + #layout) }
+  local floor = math.floor
+  for i = 1, count do
+    local rate, tick = terms[i * stride - 1], terms[i * stride]
+    local drained = (tick == 1 and now - ts or floor(now / tick) - floor(ts / tick)) * rate
+    local level = numbers[2 * i - 1]
+    if drained < level then
+      numbers[2 * i - 1], alive = level - drained, true
+    else
+      numbers[2 * i - 1] = 0
+    end
+    if not kept then numbers[2 * i] = 0 end
+  end
+  if not alive then return open_scope(false, layout, count, terms, stride, clock_now, skew, op) end
+  scope.numbers = numbers
+  return scope
+end

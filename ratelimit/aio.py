@@ -1,0 +1,276 @@
+"""The asyncio face: the verbs of `ratelimit.limiter` in the same order, awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import redis.asyncio
+
+from ratelimit.backends.base import AsyncBackend, Op, Retention
+from ratelimit.backends.calls import RetryPolicy
+from ratelimit.backends.connect import async_executor, is_memory_url
+from ratelimit.backends.memory import AsyncMemoryBackend, MemoryBackend
+from ratelimit.backends.redis_asyncio import AsyncRedisBackend
+from ratelimit.core.decision import Decision, Standing, decide, standings
+from ratelimit.core.hold import Hold
+from ratelimit.core.keys import KeyMaker
+from ratelimit.core.token import open_token, seal_token
+from ratelimit.errors import RateLimited
+from ratelimit.intake import Intake, OpMaker, Scope, check_meters, check_timeout, real_cost
+from ratelimit.plans import Plan, PlanRegistry
+from ratelimit.reservation import AsyncReservation
+from ratelimit.settlement import OnError, Settlement, check_on_error
+from ratelimit.waiting import Lines, Ticket
+
+__all__ = ("AsyncLimiter",)
+
+
+class Acquisition:
+    """An acquire that has not begun: `await` it for the reservation, or enter it with `async with`."""
+
+    __slots__ = ("_begin", "_reservation")
+
+    def __init__(self, begin: Callable[[], Coroutine[Any, Any, AsyncReservation]]) -> None:
+        self._begin = begin
+        self._reservation: AsyncReservation
+
+    def __await__(self) -> Generator[Any, Any, AsyncReservation]:
+        return self._begin().__await__()
+
+    async def __aenter__(self) -> AsyncReservation:
+        self._reservation = await self._begin()
+        return self._reservation
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._reservation.__aexit__(kind, error, trace)
+
+
+class AsyncLimiter:
+    """Decides whether a subject may spend, and corrects what it has spent. One per process serves all its tasks.
+
+    Args:
+        backend: where the state lives; :meth:`from_url` and :meth:`from_client` make one.
+        plans: the plans that names refer to: a registry, a plan file, or None for the four built-in plans.
+        prefix: start of every key on the backend.
+        secret: keys the digests that stand for subjects (and seals tokens): the same in all workers. At most 64 bytes.
+        retention: what the backend was made with.
+    """
+
+    def __init__(
+        self,
+        backend: AsyncBackend,
+        *,
+        plans: PlanRegistry | str | Path | None = None,
+        prefix: str = "rl",
+        secret: str | bytes = b"",
+        retention: Retention | None = None,
+    ) -> None:
+        self.plans = plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
+        self._backend = backend
+        self._secret = secret.encode() if isinstance(secret, str) else secret
+        self._intake = Intake(self.plans, KeyMaker(prefix, self._secret))
+        self._name = OpMaker(retention or Retention())
+        # In this process no answer can get lost, so operations need names only once they leave it.
+        self._local = isinstance(backend, AsyncMemoryBackend)
+        self._lines = Lines()
+
+    @classmethod
+    def from_url(
+        cls,
+        url: str = "memory://",
+        *,
+        plans: PlanRegistry | str | Path | None = None,
+        prefix: str = "rl",
+        secret: str | bytes = b"",
+        retention: Retention | None = None,
+        policy: RetryPolicy | None = None,
+        max_connections: int = 32,
+    ) -> Self:
+        """A limiter on `memory://`, or on Redis by any URL that `ratelimit.backends.connect` lists.
+
+        Connects with the first call.
+
+        Raises:
+            ConfigError: a URL or an option that cannot be right.
+        """
+        if is_memory_url(url):
+            backend: AsyncBackend = AsyncMemoryBackend(MemoryBackend(retention=retention))
+            return cls(backend, plans=plans, prefix=prefix, secret=secret, retention=retention)
+        return cls.from_client(
+            url, plans=plans, prefix=prefix, secret=secret, retention=retention, policy=policy, max_connections=max_connections
+        )
+
+    @classmethod
+    def from_client(
+        cls,
+        client: redis.asyncio.Redis | redis.asyncio.RedisCluster | str,
+        *,
+        plans: PlanRegistry | str | Path | None = None,
+        prefix: str = "rl",
+        secret: str | bytes = b"",
+        retention: Retention | None = None,
+        policy: RetryPolicy | None = None,
+        max_connections: int = 32,
+    ) -> Self:
+        """A limiter that connects as a redis.asyncio client does, over connections of its own without its retries.
+
+        Raises:
+            ConfigError: not a client of redis.asyncio.
+        """
+        policy = policy or RetryPolicy()
+        backend = AsyncRedisBackend(async_executor(client, policy, max_connections), policy=policy, retention=retention)
+        return cls(backend, plans=plans, prefix=prefix, secret=secret, retention=retention)
+
+    def __repr__(self) -> str:
+        return f"<AsyncLimiter on {self._backend!r}>"
+
+    def acquire(
+        self,
+        subject: str | Sequence[Scope],
+        *,
+        plan: str | Plan | None = None,
+        group: str | None = None,
+        requests: int = 1,
+        tokens: int = 0,
+        timeout: float | None = None,
+        on_error: OnError = "refund_tokens",
+        **meters: int,
+    ) -> Acquisition:
+        """As `Limiter.acquire`: `reservation = await limiter.acquire(...)` or `async with limiter.acquire(...)`."""
+        amounts = {"requests": requests, "tokens": tokens, **meters}
+        return Acquisition(lambda: self._acquire(subject, plan, group, amounts, timeout, on_error))
+
+    async def try_acquire(
+        self,
+        subject: str | Sequence[Scope],
+        *,
+        plan: str | Plan | None = None,
+        group: str | None = None,
+        requests: int = 1,
+        tokens: int = 0,
+        timeout: float | None = None,
+        on_error: OnError = "refund_tokens",
+        **meters: int,
+    ) -> Decision[AsyncReservation]:
+        """As `Limiter.try_acquire`."""
+        amounts = {"requests": requests, "tokens": tokens, **meters}
+        try:
+            reservation = await self._acquire(subject, plan, group, amounts, timeout, on_error)
+        except RateLimited as refused:
+            return refused.decision
+        return Decision(allowed=True, standings=reservation.standings, reservation=reservation)
+
+    async def peek(
+        self,
+        subject: str | Sequence[Scope],
+        *,
+        plan: str | Plan | None = None,
+        group: str | None = None,
+        requests: int = 0,
+        tokens: int = 0,
+        **meters: int,
+    ) -> tuple[Standing, ...]:
+        """As `Limiter.peek`."""
+        holds = self._intake.holds(subject, plan, group, {"requests": requests, "tokens": tokens, **meters})
+        await self._backend.peek(holds)
+        return tuple(
+            standing for hold in holds for standing in standings(hold.layout, hold.at, hold.lag, hold.levels, hold.costs)
+        )
+
+    async def reset(self, subject: str, *, group: str | None = None) -> bool:
+        """As `Limiter.reset`."""
+        key = self._intake.key(subject, group)
+        forgotten = await self._backend.reset([key])
+        self._lines.nudge(key)
+        return forgotten
+
+    def resume(self, token: str, *, on_error: OnError = "refund_tokens") -> AsyncReservation:
+        """As `Limiter.resume`; needs no await."""
+        check_on_error(on_error)
+        op_id, page, holds = open_token(token, self._secret)
+        reservation = AsyncReservation(self, holds, Op(op_id, page), on_error)
+        reservation._exported = True
+        return reservation
+
+    async def close(self) -> None:
+        """Close the backend's connections."""
+        await self._backend.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _acquire(
+        self,
+        subject: str | Sequence[Scope],
+        plan: str | Plan | None,
+        group: str | None,
+        amounts: dict[str, int],
+        timeout: float | None,
+        on_error: OnError,
+    ) -> AsyncReservation:
+        check_on_error(on_error)
+        holds = self._intake.holds(subject, plan, group, amounts)
+        if timeout:
+            return await self._wait(holds, check_timeout(timeout), on_error)
+        op = None if self._local else self._name()
+        if await self._backend.reserve(holds, op):
+            return AsyncReservation(self, holds, op, on_error)
+        raise RateLimited(decide(False, holds))
+
+    def _seal(self, op: Op, holds: Sequence[Hold]) -> str:
+        return seal_token(op.id, op.page, holds, self._secret)
+
+    async def _settle(self, holds: Sequence[Hold], amounts: Mapping[str, int], op: Op | None) -> Settlement:
+        check_meters(holds, amounts)
+        settled = await self._backend.settle(holds, [real_cost(hold, amounts) for hold in holds], op)
+        self._lines.nudge(holds[0].key)
+        return Settlement(holds, settled)
+
+    async def _wait(self, holds: list[Hold], timeout: float, on_error: OnError) -> AsyncReservation:
+        """Stand in line; see `ratelimit.waiting`."""
+        key, deadline = holds[0].key, time.monotonic() + timeout
+        turn = asyncio.Event()
+        ticket = Ticket(deadline, turn.set)
+        line = self._lines.enter(key, ticket)
+        try:
+            while True:
+                while not line.is_head(ticket) and ticket.refusal is None:
+                    await turn.wait()
+                    turn.clear()
+                if ticket.refusal is not None:
+                    raise RateLimited(ticket.refusal)
+                line.ask()
+                op = None if self._local else self._name()
+                if await self._backend.reserve(holds, op):
+                    return AsyncReservation(self, holds, op, on_error)
+                refusal = decide(False, holds)
+                until = time.monotonic() + refusal.retry_after
+                if until > deadline:
+                    raise RateLimited(refusal)
+                line.hold(until, refusal)
+                if not line.nudged:
+                    await self._until(turn, until)
+        finally:
+            self._lines.leave(key, ticket)
+
+    @staticmethod
+    async def _until(turn: asyncio.Event, until: float) -> None:
+        """Sleep until then, or until nudged."""
+        turn.clear()
+        timer = asyncio.get_running_loop().call_later(max(0.0, until - time.monotonic()), turn.set)
+        try:
+            await turn.wait()
+        finally:
+            timer.cancel()

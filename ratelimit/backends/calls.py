@@ -1,0 +1,163 @@
+"""Each verb as one script call: which script, which keys, which arguments. Shared by sync, asyncio and Cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from ratelimit.backends.base import Op
+from ratelimit.backends.scripts import Script, load_script
+from ratelimit.clock import Clock
+from ratelimit.core.hold import Hold
+from ratelimit.core.keys import page_key
+from ratelimit.core.wire import Head, encode_layout, reserve_terms, settle_terms
+from ratelimit.errors import BackendError, BackendTimeout, BackendUnavailable, ConfigError
+
+__all__ = ("Attempt", "Calls", "RetryPolicy", "ScriptCall", "ScriptMissing", "TryAgain", "attempts")
+
+_PAUSE: Final = 0.02
+"""Seconds before the second attempt, doubled each time and jittered in full: a server that loads needs a moment."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How long one decision may take. Repeats are safe: the op-id makes them one operation.
+
+    `timeout`: seconds for one attempt, `deadline`: seconds for all of them, `attempts`: how many at most.
+    """
+
+    timeout: float = 0.5
+    deadline: float = 2.0
+    attempts: int = 3
+
+    def __post_init__(self) -> None:
+        for name, value in (("timeout", self.timeout), ("deadline", self.deadline)):
+            if isinstance(value, bool) or not 0 < value <= 300:
+                raise ConfigError(f"{name} is {value!r}: must be seconds above 0, at most 300")
+        if type(self.attempts) is not int or not 1 <= self.attempts <= 20:
+            raise ConfigError(f"attempts is {self.attempts!r}: must be a whole number from 1 to 20")
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCall:
+    """One execution of a script on one hash slot. `op` opens the reply: an answer without it is not ours."""
+
+    script: Script
+    keys: Sequence[str]
+    args: Sequence[bytes]
+    op: bytes
+
+    def command(self, *, by_text: bool) -> tuple[str | bytes | int, ...]:
+        """The EVALSHA command, or the EVAL command with the same keys and arguments."""
+        start = ("EVAL", self.script.text) if by_text else ("EVALSHA", self.script.sha)
+        return (*start, len(self.keys), *self.keys, *self.args)
+
+
+class Calls:
+    """Builds the calls. With a `virtual_clock` the scripts take the time from it (replays, tests)."""
+
+    def __init__(self, head: Head, virtual_clock: Clock | None = None) -> None:
+        self._head = head
+        self._clock = virtual_clock
+        virtual = virtual_clock is not None
+        self._reserve = load_script("reserve", virtual_clock=virtual)
+        self._settle = load_script("settle", virtual_clock=virtual)
+        self._peek = load_script("peek", virtual_clock=virtual)
+        self._reset = load_script("reset", virtual_clock=virtual)
+        self._packed_head: tuple[int, bytes] = (-1, b"")
+
+    def reserve(self, holds: Sequence[Hold], op: Op) -> ScriptCall:
+        """Charge all holds or none."""
+        args = [op.id, self._head_for(op.page)]
+        for hold in holds:
+            args += (encode_layout(hold.layout), reserve_terms(hold))
+        return self._call(self._reserve, _keys(holds, op), args, op.id)
+
+    def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op) -> ScriptCall:
+        """Replace the reserved cost by the actual one."""
+        args = [op.id, self._head_for(op.page)]
+        for hold, real in zip(holds, actual, strict=True):
+            args += (encode_layout(hold.layout), settle_terms(hold, real))
+        return self._call(self._settle, _keys(holds, op), args, op.id)
+
+    def peek(self, keys: Sequence[str], op: bytes) -> ScriptCall:
+        """Read what is stored, and the time."""
+        return self._call(self._peek, keys, [op], op)
+
+    def reset(self, keys: Sequence[str], op: bytes) -> ScriptCall:
+        """Forget what is stored."""
+        return self._call(self._reset, keys, [op], op)
+
+    def _call(self, script: Script, keys: Sequence[str], args: list[bytes], op: bytes) -> ScriptCall:
+        if self._clock is not None:
+            args.append(b"%d" % self._clock())
+        return ScriptCall(script, keys, args, op)
+
+    def _head_for(self, page: int) -> bytes:
+        # The page changes every few seconds: packing it for each call would be waste.
+        known, packed = self._packed_head
+        if known != page:
+            packed = self._head.pack(page)
+            self._packed_head = (page, packed)
+        return packed
+
+
+def _keys(holds: Sequence[Hold], op: Op) -> list[str]:
+    first = holds[0].key
+    return [first, page_key(first, op.page), *[hold.key for hold in holds[1:]]]
+
+
+class ScriptMissing(Exception):
+    """NOSCRIPT: the server has forgotten the script (restart, failover, flush) and needs its text."""
+
+
+class TryAgain(Exception):
+    """An attempt failed in a way that another one may not; `error` is what to raise when none is left."""
+
+    def __init__(self, error: BackendError) -> None:
+        self.error = error
+        super().__init__(str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What a driver is to do next: wait `pause` seconds, then execute the command within `timeout` seconds."""
+
+    call: ScriptCall
+    by_text: bool
+    pause: float
+    timeout: float
+
+
+def attempts(
+    call: ScriptCall, policy: RetryPolicy, seconds: Callable[[], float], jitter: Random
+) -> Generator[Attempt, object, object]:
+    """The retry rules, without I/O: yields attempts, is sent the reply, or thrown ScriptMissing or TryAgain.
+
+    `seconds` is any clock that counts seconds. A missing script is sent as text once, under the same op-id, and does
+    not count as an attempt.
+
+    Raises:
+        BackendError: no attempt succeeded; BackendTimeout means that the operation may have happened.
+    """
+    deadline = seconds() + policy.deadline
+    by_text = False
+    pause = 0.0
+    done = 0
+    while True:
+        left = deadline - seconds() - pause
+        if left <= 0:
+            raise BackendTimeout(f"no answer within the deadline of {policy.deadline:g} s; the operation may have happened")
+        try:
+            return (yield Attempt(call, by_text, pause, min(policy.timeout, left)))
+        except ScriptMissing as missing:
+            if by_text:
+                raise BackendUnavailable("the server answers NOSCRIPT to EVAL: is a proxy in between that blocks scripts?") from missing
+            by_text, pause = True, 0.0
+        except TryAgain as again:
+            done += 1
+            if done >= policy.attempts:
+                raise again.error from again.__cause__
+            pause = jitter.uniform(0, _PAUSE * 2**done)

@@ -1,0 +1,220 @@
+"""From a URL or a redis-py client to connections that never repeat a command by themselves.
+
+=====================================  =============================================================
+`redis://`, `rediss://`, `unix://`     as redis-py reads them
+`redis+sentinel://h1:p1,h2:p2/name/0`  the master `name`, found through these sentinels; database 0
+`redis+cluster://h1:p1,h2:p2`          a Cluster, found through these nodes; `rediss+…` for TLS
+=====================================  =============================================================
+
+User and password go before an `@`, and options after a `?`, as in redis-py's own URLs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import redis
+import redis.asyncio
+from redis.asyncio.cluster import ClusterNode as AsyncClusterNode
+from redis.asyncio.sentinel import Sentinel as AsyncSentinel
+from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
+from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode
+from redis.retry import Retry
+from redis.sentinel import Sentinel, SentinelConnectionPool
+
+from ratelimit.backends.calls import RetryPolicy
+from ratelimit.backends.redis import ClusterExecutor, Executor, PoolExecutor
+from ratelimit.backends.redis_asyncio import AsyncClusterExecutor, AsyncExecutor, AsyncPoolExecutor
+from ratelimit.errors import BackendUnavailable, ConfigError
+
+__all__ = ("async_executor", "executor", "is_memory_url")
+
+_SCHEMES: Final = (
+    "memory", "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
+)
+_IDENTITY: Final = ("username", "password", "credential_provider", "client_name", "db", "encoding")
+_TLS: Final = "ssl"
+
+
+def is_memory_url(url: str) -> bool:
+    """True for `memory://`.
+
+    Raises:
+        ConfigError: a scheme that is not known. The URL itself is not shown: it may hold a password.
+    """
+    scheme = urlsplit(url).scheme
+    if scheme not in _SCHEMES:
+        raise ConfigError(f"no backend for URLs that start with {scheme!r}: use one of {', '.join(f'{s}://' for s in _SCHEMES)}")
+    return scheme == "memory"
+
+
+def _own(policy: RetryPolicy) -> dict[str, Any]:
+    """Settings that are ours, whatever the URL or the client says: redis-py's defaults repeat a debit up to 11 times."""
+    return {
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "retry_on_error": [],
+        "socket_timeout": policy.timeout,
+        "socket_connect_timeout": policy.timeout,
+        "health_check_interval": 0,
+    }
+
+
+def _own_async(policy: RetryPolicy) -> dict[str, Any]:
+    # Asyncio attempts run under asyncio.timeout; a second timer inside redis-py would cost a task per command.
+    return {**_own(policy), "retry": redis.asyncio.retry.Retry(NoBackoff(), 0), "socket_timeout": None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Address:
+    """A URL with several hosts, taken apart."""
+
+    hosts: tuple[tuple[str, int], ...]
+    path: tuple[str, ...]
+    options: dict[str, Any]
+
+    @classmethod
+    def parse(cls, url: str, default_port: int) -> _Address:
+        parts = urlsplit(url)
+        login, _, hosts = parts.netloc.rpartition("@")
+        user, _, password = login.partition(":")
+        options: dict[str, Any] = dict(parse_qsl(parts.query))
+        if user:
+            options["username"] = unquote(user)
+        if password:
+            options["password"] = unquote(password)
+        if parts.scheme.startswith("rediss"):
+            options["ssl"] = True
+        return cls(
+            hosts=tuple(_host(host, default_port) for host in hosts.split(",") if host),
+            path=tuple(part for part in parts.path.split("/") if part),
+            options=options,
+        )
+
+
+def _host(text: str, default_port: int) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        host, port = text, str(default_port)
+    if not host or not port.isdecimal():
+        raise ConfigError(f"cannot read host {text!r} in the backend URL: write host:port, several with commas between")
+    return host.strip("[]"), int(port)
+
+
+def _sentinel(url: str) -> tuple[_Address, str, int]:
+    address = _Address.parse(url, 26379)
+    if not address.hosts or not address.path:
+        raise ConfigError("a Sentinel URL needs hosts and the master's name: redis+sentinel://host:26379,host:26379/mymaster")
+    db = address.path[1] if len(address.path) > 1 else "0"
+    if not db.isdecimal():
+        raise ConfigError(f"database {db!r} in the Sentinel URL must be a number")
+    return address, address.path[0], int(db)
+
+
+def _sentinel_login(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(options for the sentinels, options for the master)."""
+    prefix = "sentinel_"
+    sentinel = {name.removeprefix(prefix): value for name, value in options.items() if name.startswith(prefix)}
+    return sentinel, {name: value for name, value in options.items() if not name.startswith(prefix)}
+
+
+def executor(target: str | redis.Redis | redis.RedisCluster, policy: RetryPolicy, max_connections: int) -> Executor:
+    """Connections for the sync backend, from a URL or from a client (which is read, and left alone).
+
+    Raises:
+        ConfigError: neither of these, or a URL that cannot be read.
+    """
+    own = _own(policy)
+    if isinstance(target, redis.RedisCluster):
+        return _cluster_executor([(n.host, n.port) for n in target.get_nodes()], {**_login_of_cluster(target), **own})
+    if isinstance(target, redis.Redis):
+        return PoolExecutor(_copy_pool(target.connection_pool, own, SentinelConnectionPool), max_connections)
+    if not isinstance(target, str):
+        raise ConfigError(f"cannot connect through {type(target).__name__}: pass a URL, a redis.Redis or a redis.RedisCluster")
+    scheme = urlsplit(target).scheme
+    if scheme.endswith("+sentinel"):
+        address, service, db = _sentinel(target)
+        login, options = _sentinel_login(address.options)
+        sentinel = Sentinel(address.hosts, sentinel_kwargs={**own, **login}, db=db, **{**options, **own})
+        return PoolExecutor(sentinel.master_for(service).connection_pool, max_connections)
+    if scheme.endswith("+cluster"):
+        address = _Address.parse(target, 6379)
+        return _cluster_executor(address.hosts, {**address.options, **own})
+    return PoolExecutor(redis.ConnectionPool.from_url(target, **{"protocol": 2, **own}), max_connections)
+
+
+def async_executor(
+    target: str | redis.asyncio.Redis | redis.asyncio.RedisCluster, policy: RetryPolicy, max_connections: int
+) -> AsyncExecutor:
+    """Connections for the asyncio backend, from a URL or from a client (which is read, and left alone).
+
+    Raises:
+        ConfigError: neither of these, or a URL that cannot be read.
+    """
+    own = _own_async(policy)
+    if isinstance(target, redis.asyncio.RedisCluster):
+        nodes = [(node.host, int(node.port)) for node in target.nodes_manager.startup_nodes.values()]
+        return AsyncClusterExecutor(_async_cluster(nodes, {**_login(target.connection_kwargs), **own}))
+    if isinstance(target, redis.asyncio.Redis):
+        pool = target.connection_pool
+        return AsyncPoolExecutor(lambda: _copy_pool(pool, own, AsyncSentinelPool), max_connections)
+    if not isinstance(target, str):
+        raise ConfigError(f"cannot connect through {type(target).__name__}: pass a URL or a client of redis.asyncio")
+    scheme = urlsplit(target).scheme
+    if scheme.endswith("+sentinel"):
+        address, service, db = _sentinel(target)
+        login, options = _sentinel_login(address.options)
+
+        def sentinel_pool() -> Any:
+            sentinel = AsyncSentinel(address.hosts, sentinel_kwargs={**own, **login}, db=db, **{**options, **own})
+            return sentinel.master_for(service).connection_pool
+
+        return AsyncPoolExecutor(sentinel_pool, max_connections)
+    if scheme.endswith("+cluster"):
+        address = _Address.parse(target, 6379)
+        return AsyncClusterExecutor(_async_cluster(address.hosts, {**address.options, **own}))
+    return AsyncPoolExecutor(
+        lambda: redis.asyncio.ConnectionPool.from_url(target, **{"protocol": 2, **own}), max_connections
+    )
+
+
+def _copy_pool(pool: Any, own: Mapping[str, Any], sentinel_class: type) -> Any:
+    """A pool of our own that connects like the client's. Hooks that belong to the client's pool stay with it."""
+    hooks = ("maint_notifications", "oss_cluster", "orig_", "connection_pool", "event_dispatcher")
+    settings = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith(hooks)}
+    settings = {**settings, **own, "connection_class": pool.connection_class}
+    if isinstance(pool, sentinel_class):
+        return type(pool)(pool.service_name, pool.sentinel_manager, **settings)
+    base = redis.asyncio.ConnectionPool if sentinel_class is AsyncSentinelPool else redis.ConnectionPool
+    return base(**settings)
+
+
+def _login(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value for name, value in settings.items() if value is not None and (name in _IDENTITY or name.startswith(_TLS))
+    }
+
+
+def _login_of_cluster(cluster: redis.RedisCluster) -> dict[str, Any]:
+    return _login(cluster.nodes_manager.connection_kwargs)
+
+
+def _cluster_executor(hosts: Any, settings: dict[str, Any]) -> Executor:
+    nodes = [ClusterNode(host, port) for host, port in hosts]
+    if not nodes:
+        raise ConfigError("a Cluster URL needs at least one node: redis+cluster://host:6379,host:6379")
+    try:
+        return ClusterExecutor(redis.RedisCluster(startup_nodes=nodes, **settings))
+    except redis.RedisError as error:
+        raise BackendUnavailable(f"cannot reach the Cluster: {error}") from error
+
+
+def _async_cluster(hosts: Any, settings: dict[str, Any]) -> Callable[[], redis.asyncio.RedisCluster]:
+    if not hosts:
+        raise ConfigError("a Cluster URL needs at least one node: redis+cluster://host:6379,host:6379")
+    settings = {name: value for name, value in settings.items() if name not in ("retry_on_timeout",)}
+    return lambda: redis.asyncio.RedisCluster(startup_nodes=[AsyncClusterNode(host, port) for host, port in hosts], **settings)

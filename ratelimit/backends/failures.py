@@ -1,0 +1,50 @@
+"""Maps what redis-py and the server say to this package's errors, at one place."""
+
+from __future__ import annotations
+
+import redis.exceptions as said
+
+from ratelimit.backends.calls import ScriptMissing, TryAgain
+from ratelimit.backends.scripts import Script
+from ratelimit.errors import BackendTimeout, BackendUnavailable, WireMismatch
+
+__all__ = ("drops_connection", "translate")
+
+_REDIRECTED = (said.ReadOnlyError, said.BusyLoadingError, said.MasterDownError, said.ClusterDownError, said.TryAgainError)
+"""The server behind this connection cannot serve us now; another connection may find one that can."""
+
+
+def drops_connection(error: BaseException) -> bool:
+    """True unless the server answered in full and would answer again: then the connection is as good as before."""
+    return not isinstance(error, said.ResponseError) or isinstance(error, _REDIRECTED)
+
+
+def translate(error: Exception, script: Script) -> Exception:
+    """The error to throw into the attempts, or to raise when no attempt can help.
+
+    Server texts are passed on with the script's line numbers resolved; they hold hashed keys at most.
+    """
+    text = script.locate(str(error))
+    if isinstance(error, said.NoScriptError):
+        return ScriptMissing(text)
+    if isinstance(error, (said.TimeoutError, TimeoutError)):
+        return TryAgain(BackendTimeout("no answer within the time of one attempt; the operation may have happened"))
+    if isinstance(error, (said.AuthenticationError, said.AuthorizationError, said.NoPermissionError)):
+        return BackendUnavailable(f"the server refuses these credentials: {text}; grant +evalsha +eval on the prefix, see docs/redis.md")
+    if isinstance(error, (said.ConnectionError, OSError, said.RedisClusterException, *_REDIRECTED)):
+        return TryAgain(BackendUnavailable(f"cannot reach a server that serves: {text}"))
+    if isinstance(error, said.ResponseError):
+        return _refused(text)
+    return BackendUnavailable(f"{type(error).__name__}: {text}")
+
+
+def _refused(text: str) -> Exception:
+    if "NOSCRIPT" in text[:16]:
+        return ScriptMissing(text)
+    if text.startswith("BUSY") or "BUSY Redis is busy" in text:
+        return TryAgain(BackendUnavailable(f"another script blocks the server: {text}"))
+    if "RL_" in text:
+        return WireMismatch(f"the script refuses the call: {text}")
+    if "WRONGTYPE" in text:
+        return WireMismatch(f"a key of ours holds somebody else's data: {text}; choose another prefix")
+    return BackendUnavailable(f"the server refuses to serve: {text}")

@@ -1,0 +1,212 @@
+"""All state in one process: for one gateway, for tests, and for replays in virtual time."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import count
+from threading import Lock
+
+from ratelimit.backends.base import Op, Retention, Settled
+from ratelimit.clock import Clock, monotonic_us
+from ratelimit.core.hold import Hold, Outcome
+from ratelimit.core.scope import ScopeState, open_scope, settle_scope
+
+__all__ = ("AsyncMemoryBackend", "MemoryBackend")
+
+_SWEEP = 4
+"""Scopes looked at for each new one: as many drained ones go as new ones come, with time to spare."""
+
+
+class MemoryBackend:
+    """Thread-safe, in whole integers like the Lua, and bounded: what has drained is forgotten."""
+
+    def __init__(self, *, clock: Clock = monotonic_us, retention: Retention | None = None) -> None:
+        self._clock = clock
+        retention = retention or Retention()
+        self._skew = retention.head.skew_us
+        self._lock = Lock()
+        self._scopes: OrderedDict[str, ScopeState] = OrderedDict()
+        self._epoch = count(2**32)
+        self._log = _OperationLog(retention.head.page_ttl_ms * 1000)
+
+    def __repr__(self) -> str:
+        return f"<MemoryBackend: {len(self._scopes)} scopes>"
+
+    def __len__(self) -> int:
+        """Scopes remembered."""
+        return len(self._scopes)
+
+    def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
+        """As `Backend.reserve`. Within a process no answer gets lost: an operation is remembered only if it is named."""
+        with self._lock:
+            now = self._clock()
+            if op is None and len(holds) == 1:
+                hold = holds[0]
+                stored = self._scopes.get(hold.key)
+                if stored is not None and stored.layout is hold.layout and now >= stored.at:
+                    levels = stored.drained(now)
+                    if any(levels):
+                        return _charge(stored, hold, now, levels)
+            if op is not None and self._log.answer(op.id, holds, now):
+                return True
+            return self._reserve(holds, op, now)
+
+    def _reserve(self, holds: Sequence[Hold], op: Op | None, now: int) -> bool:
+        """Any number of scopes, in any state."""
+        epoch, _ = self._epochs(op)
+        opened = [open_scope(self._scopes.get(hold.key), hold.layout, now, self._skew, epoch) for hold in holds]
+        allowed = all(map(_fits, opened, holds))
+        for hold, scope in zip(holds, opened, strict=True):
+            count = len(hold.costs)
+            if allowed:
+                charged = [level + cost for level, cost in zip(scope.levels, hold.costs, strict=False)]
+                scope.levels = charged + scope.levels[count:]
+                self._store(hold.key, scope, now)
+            hold.epoch, hold.at, hold.lag = scope.epoch, scope.at, scope.at - now
+            hold.levels, hold.refunded = scope.levels[:count], scope.refunded[:count]
+        if allowed and op is not None:
+            self._log.record(op.id, holds, now)
+        return allowed
+
+    def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settled:
+        """As `Backend.settle`."""
+        with self._lock:
+            now = self._clock()
+            repeated = op is not None and not self._log.first_settle(op.id, now)
+            outcomes = [self._settle(hold, real, op, now, repeated) for hold, real in zip(holds, actual, strict=True)]
+        return Settled(repeated, outcomes)
+
+    def _settle(self, hold: Hold, actual: Sequence[int], op: Op | None, now: int, repeated: bool) -> Outcome:
+        debts = [0 if repeated else real - cost for real, cost in zip(actual, hold.costs, strict=True)]
+        stored = self._scopes.get(hold.key)
+        scope, levels, credits = settle_scope(
+            stored,
+            hold.layout,
+            now,
+            self._skew,
+            epochs=self._epochs(op),
+            mark_epoch=hold.epoch,
+            since=hold.at,
+            debts=debts,
+            marks=hold.marks(),
+        )
+        if scope is not None and not repeated:
+            self._store(hold.key, scope, now)
+        at = now if scope is None else scope.at
+        return Outcome(at=at, lag=at - now, levels=levels, credits=credits)
+
+    def peek(self, holds: Sequence[Hold]) -> None:
+        """As `Backend.peek`."""
+        with self._lock:
+            now = self._clock()
+            for hold in holds:
+                scope = open_scope(self._scopes.get(hold.key), hold.layout, now, self._skew, 0)
+                hold.at, hold.lag, hold.levels = scope.at, scope.at - now, scope.levels[: len(hold.costs)]
+
+    def reset(self, keys: Sequence[str]) -> bool:
+        """As `Backend.reset`."""
+        with self._lock:
+            return any([self._scopes.pop(key, None) is not None for key in keys])
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _epochs(self, op: Op | None) -> tuple[int, int]:
+        """Epochs of a named operation are drawn from its name, as in Lua; others are counted, beyond those."""
+        return (next(self._epoch), next(self._epoch)) if op is None else op.epochs
+
+    def _store(self, key: str, scope: ScopeState, now: int) -> None:
+        new = key not in self._scopes
+        self._scopes[key] = scope
+        if new:
+            self._sweep(now)
+
+    def _sweep(self, now: int) -> None:
+        """Look at the scopes that were looked at longest ago, and forget those that have drained."""
+        for _ in range(min(_SWEEP, len(self._scopes))):
+            key, scope = self._scopes.popitem(last=False)
+            if scope.drained_at() > now:
+                self._scopes[key] = scope
+
+
+def _fits(scope: ScopeState, hold: Hold) -> bool:
+    terms = zip(scope.levels, hold.costs, hold.layout.terms, strict=False)
+    return all(level + cost <= capacity or not cost for level, cost, (_, capacity) in terms)
+
+
+def _charge(scope: ScopeState, hold: Hold, now: int, levels: list[int]) -> bool:
+    """The common case: one scope in use, no plan change, no clock step. The same as fit and charge, in one pass."""
+    charged = []
+    hold.epoch, hold.at, hold.refunded = scope.epoch, now, scope.refunded
+    for level, cost, (_, capacity) in zip(levels, hold.costs, hold.layout.terms, strict=True):
+        level += cost
+        if level > capacity and cost:
+            hold.levels = levels
+            return False
+        charged.append(level)
+    scope.at = now
+    scope.levels = hold.levels = charged
+    return True
+
+
+class _OperationLog:
+    """Remembers operations for a while, oldest first: first answers, and settles that have been done."""
+
+    def __init__(self, keep_us: int) -> None:
+        self._keep_us = keep_us
+        self._answers: OrderedDict[bytes, tuple[int, list[tuple[int, int, list[int], list[int]]]]] = OrderedDict()
+        self._settled: OrderedDict[bytes, int] = OrderedDict()
+
+    def record(self, op_id: bytes, holds: Sequence[Hold], now: int) -> None:
+        answers = [(hold.epoch, hold.at, hold.levels, hold.refunded) for hold in holds]
+        self._answers[op_id] = (now, answers)
+        while self._answers and next(iter(self._answers.values()))[0] < now - self._keep_us:
+            self._answers.popitem(last=False)
+
+    def answer(self, op_id: bytes, holds: Sequence[Hold], now: int) -> bool:
+        """Fill the holds with the first answer, if this operation has had one."""
+        known = self._answers.get(op_id)
+        if known is None:
+            return False
+        for hold, (epoch, at, levels, refunded) in zip(holds, known[1], strict=True):
+            hold.epoch, hold.at, hold.lag, hold.levels, hold.refunded = epoch, at, max(0, at - now), levels, refunded
+        return True
+
+    def first_settle(self, op_id: bytes, now: int) -> bool:
+        settled = self._settled
+        if op_id in settled:
+            return False
+        settled[op_id] = now
+        while settled and next(iter(settled.values())) < now - self._keep_us:
+            settled.popitem(last=False)
+        return True
+
+
+class AsyncMemoryBackend:
+    """The same state, awaited. Nothing ever waits, so nothing can be interrupted."""
+
+    def __init__(self, backend: MemoryBackend | None = None) -> None:
+        self.backend = MemoryBackend() if backend is None else backend
+
+    def __repr__(self) -> str:
+        return f"<Async{repr(self.backend)[1:]}"
+
+    async def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
+        """As `Backend.reserve`."""
+        return self.backend.reserve(holds, op)
+
+    async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settled:
+        """As `Backend.settle`."""
+        return self.backend.settle(holds, actual, op)
+
+    async def peek(self, holds: Sequence[Hold]) -> None:
+        """As `Backend.peek`."""
+        self.backend.peek(holds)
+
+    async def reset(self, keys: Sequence[str]) -> bool:
+        """As `Backend.reset`."""
+        return self.backend.reset(keys)
+
+    async def close(self) -> None:
+        """Nothing to give back."""

@@ -1,0 +1,163 @@
+"""Redis and Valkey, sync: one server, Sentinel, or Cluster, through redis-py's connections."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from random import Random
+from threading import BoundedSemaphore
+from typing import Protocol
+
+from redis import RedisCluster
+from redis.connection import ConnectionPool
+
+from ratelimit.backends.base import Op, Retention, Settled, named
+from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, TryAgain, attempts
+from ratelimit.backends.failures import drops_connection, translate
+from ratelimit.clock import Clock
+from ratelimit.core.hold import Hold
+from ratelimit.core.scope import open_scope
+from ratelimit.core.wire import OP_BYTES, decode_peek, decode_reserve, decode_reset, decode_settle
+from ratelimit.errors import BackendTimeout
+
+__all__ = ("ClusterExecutor", "Executor", "PoolExecutor", "RedisBackend")
+
+
+class Executor(Protocol):
+    """Executes one command on the right server, once, and never twice. Raises redis-py's errors."""
+
+    def execute(self, attempt: Attempt) -> object:
+        """The reply as bytes, or whatever else came."""
+
+    def close(self) -> None:
+        """Close all connections."""
+
+
+class PoolExecutor:
+    """Drives connections of a redis-py pool itself, so that nothing below can repeat a command.
+
+    A connection goes back only when its answer was read in full and was ours; in any other case, an interruption
+    included, it is dropped, because the next caller would read our answer.
+    """
+
+    def __init__(self, pool: ConnectionPool, max_connections: int) -> None:
+        self._pool = pool
+        self._free = BoundedSemaphore(max_connections)
+
+    def execute(self, attempt: Attempt) -> object:
+        """As `Executor.execute`. Waits for a free connection no longer than the attempt may take."""
+        if not self._free.acquire(timeout=attempt.timeout):
+            raise TryAgain(BackendTimeout("no free connection within the time of one attempt; raise max_connections"))
+        try:
+            return self._execute(attempt)
+        finally:
+            self._free.release()
+
+    def _execute(self, attempt: Attempt) -> object:
+        connection = self._pool.get_connection()
+        good = False
+        try:
+            connection.send_command(*attempt.call.command(by_text=attempt.by_text))
+            reply = connection.read_response(disable_decoding=True)
+            good = isinstance(reply, bytes) and reply[:OP_BYTES] == attempt.call.op
+            return reply
+        except Exception as error:
+            good = not drops_connection(error)
+            raise
+        finally:
+            if not good:
+                connection.disconnect()
+            self._pool.release(connection)
+
+    def close(self) -> None:
+        """As `Executor.close`."""
+        self._pool.disconnect()
+
+
+class ClusterExecutor:
+    """Leaves the topology to redis-py: slots, MOVED, ASK. What it repeats then carries the same op-id."""
+
+    def __init__(self, cluster: RedisCluster) -> None:
+        self._cluster = cluster
+
+    def execute(self, attempt: Attempt) -> object:
+        """As `Executor.execute`."""
+        return self._cluster.execute_command(*attempt.call.command(by_text=attempt.by_text))
+
+    def close(self) -> None:
+        """As `Executor.close`."""
+        self._cluster.close()
+
+
+class RedisBackend:
+    """One script call per verb; see `docs/redis.md` for keys, wire format and failure rules."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        policy: RetryPolicy | None = None,
+        retention: Retention | None = None,
+        virtual_clock: Clock | None = None,
+    ) -> None:
+        self._executor = executor
+        self._policy = policy or RetryPolicy()
+        head = (retention or Retention()).head
+        self._skew = head.skew_us
+        self._calls = Calls(head, virtual_clock)
+        self._jitter = Random()
+
+    def __repr__(self) -> str:
+        return f"<RedisBackend over {type(self._executor).__name__}>"
+
+    def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
+        """As `Backend.reserve`."""
+        op = named(op)
+        return decode_reserve(self._run(self._calls.reserve(holds, op)), op.id, holds)
+
+    def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settled:
+        """As `Backend.settle`."""
+        op = named(op)
+        return Settled(*decode_settle(self._run(self._calls.settle(holds, actual, op)), op.id, holds))
+
+    def peek(self, holds: Sequence[Hold]) -> None:
+        """As `Backend.peek`."""
+        op = os.urandom(OP_BYTES)
+        now, stored = decode_peek(self._run(self._calls.peek([hold.key for hold in holds], op)), op, len(holds))
+        for hold, scope in zip(holds, stored, strict=True):
+            opened = open_scope(scope, hold.layout, now, self._skew, 0)
+            hold.at, hold.lag, hold.levels = opened.at, opened.at - now, opened.levels[: len(hold.costs)]
+
+    def reset(self, keys: Sequence[str]) -> bool:
+        """As `Backend.reset`."""
+        op = os.urandom(OP_BYTES)
+        return decode_reset(self._run(self._calls.reset(keys, op)), op)
+
+    def close(self) -> None:
+        """As `Backend.close`."""
+        self._executor.close()
+
+    def _run(self, call: ScriptCall) -> object:
+        flow = attempts(call, self._policy, time.monotonic, self._jitter)
+        attempt = next(flow)
+        while True:
+            try:
+                reply = self._attempt(attempt)
+            except Exception as error:
+                attempt = flow.throw(error)
+                continue
+            try:
+                flow.send(reply)
+            except StopIteration as done:
+                return done.value
+
+    def _attempt(self, attempt: Attempt) -> object:
+        if attempt.pause:
+            time.sleep(attempt.pause)
+        try:
+            return self._executor.execute(attempt)
+        except TryAgain:
+            raise
+        except Exception as error:
+            raise translate(error, attempt.call.script) from error

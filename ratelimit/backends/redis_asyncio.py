@@ -1,0 +1,180 @@
+"""Redis and Valkey, asyncio: one server, Sentinel, or Cluster, through redis-py's connections."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Protocol
+
+from redis.asyncio import RedisCluster
+from redis.asyncio.connection import ConnectionPool
+
+from ratelimit.backends.base import Op, Retention, Settled, named
+from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, TryAgain, attempts
+from ratelimit.backends.failures import drops_connection, translate
+from ratelimit.clock import Clock
+from ratelimit.core.hold import Hold
+from ratelimit.core.scope import open_scope
+from ratelimit.core.wire import OP_BYTES, decode_peek, decode_reserve, decode_reset, decode_settle
+
+__all__ = ("AsyncClusterExecutor", "AsyncExecutor", "AsyncPoolExecutor", "AsyncRedisBackend")
+
+
+class AsyncExecutor(Protocol):
+    """Executes one command on the right server, once, and never twice. Raises redis-py's errors."""
+
+    async def execute(self, attempt: Attempt) -> object:
+        """The reply as bytes, or whatever else came."""
+
+    async def close(self) -> None:
+        """Close all connections."""
+
+
+class AsyncPoolExecutor:
+    """Drives connections of a redis-py pool itself, so that nothing below can repeat a command.
+
+    A connection goes back only when its answer was read in full and was ours; in any other case, cancellation
+    included, it is dropped, because the next caller would read our answer. Connections belong to an event loop:
+    used from another loop, the executor starts with a new pool there.
+    """
+
+    def __init__(self, make_pool: Callable[[], ConnectionPool], max_connections: int) -> None:
+        self._make_pool = make_pool
+        self._max_connections = max_connections
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pool: ConnectionPool
+        self._free: asyncio.Semaphore
+
+    def _enter_loop(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            self._pool = self._make_pool()
+            self._free = asyncio.Semaphore(self._max_connections)
+
+    async def execute(self, attempt: Attempt) -> object:
+        """As `AsyncExecutor.execute`. Waits in line for a free connection, within the time of the attempt."""
+        self._enter_loop()
+        async with asyncio.timeout(attempt.timeout), self._free:
+            return await self._execute(self._pool, attempt)
+
+    async def _execute(self, pool: ConnectionPool, attempt: Attempt) -> object:
+        connection = await pool.get_connection()
+        good = False
+        try:
+            await connection.send_command(*attempt.call.command(by_text=attempt.by_text))
+            reply = await connection.read_response(disable_decoding=True)
+            good = isinstance(reply, bytes) and reply[:OP_BYTES] == attempt.call.op
+            return reply
+        except Exception as error:
+            good = not drops_connection(error)
+            raise
+        finally:
+            if not good:
+                # nowait: a second cancellation must find nothing left to interrupt.
+                await connection.disconnect(nowait=True)
+            await pool.release(connection)
+
+    async def close(self) -> None:
+        """As `AsyncExecutor.close`."""
+        if self._loop is asyncio.get_running_loop():
+            await self._pool.disconnect()
+        self._loop = None
+
+
+class AsyncClusterExecutor:
+    """Leaves the topology to redis-py: slots, MOVED, ASK. What it repeats then carries the same op-id."""
+
+    def __init__(self, make_cluster: Callable[[], RedisCluster]) -> None:
+        self._make_cluster = make_cluster
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._cluster: RedisCluster
+
+    async def execute(self, attempt: Attempt) -> object:
+        """As `AsyncExecutor.execute`."""
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:
+            self._loop = loop
+            self._cluster = self._make_cluster()
+        async with asyncio.timeout(attempt.timeout):
+            return await self._cluster.execute_command(*attempt.call.command(by_text=attempt.by_text))
+
+    async def close(self) -> None:
+        """As `AsyncExecutor.close`."""
+        if self._loop is asyncio.get_running_loop():
+            await self._cluster.aclose()
+        self._loop = None
+
+
+class AsyncRedisBackend:
+    """One script call per verb; see `docs/redis.md` for keys, wire format and failure rules."""
+
+    def __init__(
+        self,
+        executor: AsyncExecutor,
+        *,
+        policy: RetryPolicy | None = None,
+        retention: Retention | None = None,
+        virtual_clock: Clock | None = None,
+    ) -> None:
+        self._executor = executor
+        self._policy = policy or RetryPolicy()
+        head = (retention or Retention()).head
+        self._skew = head.skew_us
+        self._calls = Calls(head, virtual_clock)
+        self._jitter = Random()
+
+    def __repr__(self) -> str:
+        return f"<AsyncRedisBackend over {type(self._executor).__name__}>"
+
+    async def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
+        """As `Backend.reserve`."""
+        op = named(op)
+        return decode_reserve(await self._run(self._calls.reserve(holds, op)), op.id, holds)
+
+    async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settled:
+        """As `Backend.settle`."""
+        op = named(op)
+        return Settled(*decode_settle(await self._run(self._calls.settle(holds, actual, op)), op.id, holds))
+
+    async def peek(self, holds: Sequence[Hold]) -> None:
+        """As `Backend.peek`."""
+        op = os.urandom(OP_BYTES)
+        now, stored = decode_peek(await self._run(self._calls.peek([hold.key for hold in holds], op)), op, len(holds))
+        for hold, scope in zip(holds, stored, strict=True):
+            opened = open_scope(scope, hold.layout, now, self._skew, 0)
+            hold.at, hold.lag, hold.levels = opened.at, opened.at - now, opened.levels[: len(hold.costs)]
+
+    async def reset(self, keys: Sequence[str]) -> bool:
+        """As `Backend.reset`."""
+        op = os.urandom(OP_BYTES)
+        return decode_reset(await self._run(self._calls.reset(keys, op)), op)
+
+    async def close(self) -> None:
+        """As `Backend.close`."""
+        await self._executor.close()
+
+    async def _run(self, call: ScriptCall) -> object:
+        flow = attempts(call, self._policy, time.monotonic, self._jitter)
+        attempt = next(flow)
+        while True:
+            try:
+                reply = await self._attempt(attempt)
+            except Exception as error:
+                attempt = flow.throw(error)
+                continue
+            try:
+                flow.send(reply)
+            except StopIteration as done:
+                return done.value
+
+    async def _attempt(self, attempt: Attempt) -> object:
+        if attempt.pause:
+            await asyncio.sleep(attempt.pause)
+        try:
+            return await self._executor.execute(attempt)
+        except Exception as error:
+            raise translate(error, attempt.call.script) from error

@@ -1,0 +1,126 @@
+"""The answer to a request for quota, and where every limit stands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from ratelimit.core.hold import Hold
+from ratelimit.core.limit import BucketSpec, Layout
+
+__all__ = ("Decision", "Standing", "decide", "standings")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Where one limit stands, at the moment of the decision."""
+
+    plan: str
+    meter: str
+    amount: int
+    """The limit: this many per `period`."""
+    period: float
+    """Seconds."""
+    burst: int
+    """Most that fits at once."""
+    remaining: int
+    """What fits now; 0 while in debt."""
+    reset_after_us: int
+    """Microseconds until nothing is used, when nothing else happens."""
+    retry_after_us: int
+    """Microseconds until the cost asked for fits; 0 when it did."""
+
+    @property
+    def reset_after(self) -> float:
+        """Seconds until nothing is used."""
+        return self.reset_after_us / 1e6
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until the cost asked for fits; 0 when it did."""
+        return self.retry_after_us / 1e6
+
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision(Generic[R]):
+    """Allowed or refused, with a standing for every limit of every scope, in the order they were asked."""
+
+    allowed: bool
+    standings: tuple[Standing, ...]
+    reservation: R | None = field(default=None, repr=False, compare=False)
+    """What to settle later; None when refused."""
+
+    @property
+    def binding(self) -> Standing | None:
+        """The limit that binds longest; None when the decision is to allow."""
+        return None if self.allowed else max(self.standings, key=lambda standing: standing.retry_after_us)
+
+    @property
+    def retry_after_us(self) -> int:
+        """Microseconds: refused at every instant before, admitted then, when nothing else happens."""
+        return max(standing.retry_after_us for standing in self.standings)
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds after which the same cost fits, when nothing else happens; 0 when it did."""
+        return self.retry_after_us / 1e6
+
+    def __bool__(self) -> bool:
+        return self.allowed
+
+    def __str__(self) -> str:
+        binding = self.binding
+        if binding is None:
+            return "allowed"
+        return (
+            f"{binding.meter} of plan {binding.plan!r} are used up ({binding.amount:,} per {binding.period:g} s, "
+            f"{binding.remaining:,} left); retry in {binding.retry_after:.3f} s"
+        )
+
+
+def decide(allowed: bool, holds: Sequence[Hold], reservation: R | None = None) -> Decision[R]:
+    """The decision that a backend's answer amounts to."""
+    return Decision(
+        allowed=allowed,
+        reservation=reservation,
+        standings=tuple(
+            standing
+            for hold in holds
+            for standing in standings(hold.layout, hold.at, hold.lag, hold.levels, None if allowed else hold.costs)
+        ),
+    )
+
+
+def standings(layout: Layout, at: int, lag: int, levels: Sequence[int], costs: Sequence[int] | None) -> list[Standing]:
+    """Where every limit of a layout stands at `at`, and when `costs` (units, None: nothing) would fit.
+
+    All times count from `lag` us before `at`, which is when the backend's clock made the decision.
+    """
+    asked = [0] * len(levels) if costs is None else costs
+    return [_standing(layout.name, spec, at, lag, level, cost) for spec, level, cost in zip(layout.specs, levels, asked, strict=True)]
+
+
+def _standing(plan: str, spec: BucketSpec, at: int, lag: int, level: int, cost: int) -> Standing:
+    over = level + cost - spec.capacity
+    return Standing(
+        plan=plan,
+        meter=spec.meter,
+        amount=spec.amount,
+        period=spec.period_us / 1e6,
+        burst=spec.burst,
+        remaining=max(0, spec.capacity - level) // spec.units,
+        reset_after_us=_until(spec, at, lag, level),
+        retry_after_us=_until(spec, at, lag, over) if cost else 0,
+    )
+
+
+def _until(spec: BucketSpec, at: int, lag: int, excess: int) -> int:
+    """Microseconds until `excess` units have drained: to the first tick at which they have."""
+    if excess <= 0:
+        return 0
+    ticks = -(-excess // spec.rate)
+    return (at // spec.tick_us + ticks) * spec.tick_us - at + lag

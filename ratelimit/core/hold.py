@@ -1,0 +1,44 @@
+"""What is held of one scope between reserve and settle: everything a settle needs, and nothing on the server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ratelimit.core.limit import Layout
+
+__all__ = ("Hold", "Outcome")
+
+
+class Hold:
+    """One scope of one decision: asked for with `costs`, filled in by the backend.
+
+    `key` names the scope (never the subject itself), `costs` are units per bucket of `layout`. After the decision,
+    `levels` and `refunded` are what the backend answered at time `at` (us) of its clock: with the cost when it was
+    allowed, without when it was refused. `lag` (us) is how far `at` lies ahead of the clock after it stepped back.
+    """
+
+    __slots__ = ("at", "costs", "epoch", "key", "lag", "layout", "levels", "refunded")
+
+    def __init__(self, key: str, layout: Layout, costs: list[int]) -> None:
+        self.key = key
+        self.layout = layout
+        self.costs = costs
+        self.epoch = 0
+        self.at = 0
+        self.lag = 0
+        self.levels: list[int] = []
+        self.refunded: list[int] = []
+
+    def marks(self) -> list[int]:
+        """Per bucket, the most that may be given back later, before drain and other refunds are taken off."""
+        return [level + refunded for level, refunded in zip(self.levels, self.refunded, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a settle did to one scope: levels after it, and the units given back, per bucket of the hold's layout."""
+
+    at: int
+    lag: int
+    levels: list[int]
+    credits: list[int]

@@ -1,0 +1,202 @@
+"""From what a caller writes to what a backend decides on: checks, prices and names. Shared by both facades."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from ratelimit.backends.base import Op, Retention
+from ratelimit.core.hold import Hold
+from ratelimit.core.keys import KeyMaker
+from ratelimit.core.limit import LEVEL_MAX, Layout
+from ratelimit.core.wire import OP_BYTES, PAGES
+from ratelimit.errors import ConfigError, CostExceedsLimit
+from ratelimit.plans import Plan, PlanRegistry
+
+__all__ = (
+    "AMOUNT_MAX",
+    "STANDARD_METERS",
+    "Intake",
+    "OpMaker",
+    "Scope",
+    "check_amounts",
+    "check_meters",
+    "check_timeout",
+    "price",
+    "real_cost",
+)
+
+AMOUNT_MAX: Final = 2**53
+STANDARD_METERS: Final = frozenset({"requests", "tokens", "input_tokens", "output_tokens"})
+"""Meters that any call may name, whether the plan limits them or not. Any other must be one that a plan limits."""
+_KEYS_MAX: Final = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """One subject under one plan, and the group in whose hash slot it lives (default: a group of its own)."""
+
+    subject: str
+    plan: str | Plan
+    group: str | None = None
+
+    def __repr__(self) -> str:
+        name = self.plan if isinstance(self.plan, str) else self.plan.name
+        return f"<Scope under plan {name!r}>"
+
+
+# A generator of our own: programs seed the global one, and two workers with one seed would name their operations
+# alike, which the server would take for repeats. Seeded anew in a forked child for the same reason.
+_RANDOM: Final = Random(os.urandom(32))
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _RANDOM.seed(os.urandom(32)))
+
+
+class OpMaker:
+    """Names operations: never the same twice, in any process."""
+
+    __slots__ = ("_bits", "_page_s")
+
+    def __init__(self, retention: Retention) -> None:
+        self._page_s = retention.head.page_s
+        self._bits = _RANDOM.getrandbits
+
+    def __call__(self) -> Op:
+        """A new operation, on the page of this moment by this machine's clock (any clock will do)."""
+        return Op(self._bits(8 * OP_BYTES).to_bytes(OP_BYTES, "little"), int(time.time()) // self._page_s % PAGES)
+
+
+class Intake:
+    """Turns subjects, plans and amounts into holds."""
+
+    def __init__(self, plans: PlanRegistry, keys: KeyMaker) -> None:
+        self._plans = plans
+        self._key_maker = keys
+        self._keys: dict[tuple[str, str | None], str] = {}
+
+    def holds(
+        self,
+        who: str | Sequence[Scope],
+        plan: str | Plan | None,
+        group: str | None,
+        amounts: Mapping[str, int],
+    ) -> list[Hold]:
+        """One hold per scope, priced.
+
+        Raises:
+            ConfigError: an amount, subject, plan, group or meter that cannot be right.
+            CostExceedsLimit: a cost larger than a bucket.
+        """
+        check_amounts(amounts)
+        if type(who) is str:
+            layout = self._layout(plan)
+            holds = [Hold(self.key(who, group), layout, price(layout, amounts))]
+        else:
+            holds = [
+                Hold(self.key(scope.subject, scope.group or group), layout, price(layout, amounts))
+                for scope, layout in self._scopes(who, plan)
+            ]
+            _check_group(holds)
+        check_meters(holds, amounts)
+        return holds
+
+    def _scopes(self, who: object, plan: object) -> list[tuple[Scope, Layout]]:
+        if not isinstance(who, Sequence) or isinstance(who, (str, bytes)) or not all(isinstance(scope, Scope) for scope in who):
+            raise ConfigError(f"the first argument is {type(who).__name__}: pass a subject (str) with plan=..., or a list of Scope")
+        if not who:
+            raise ConfigError("the list of scopes is empty: nothing would be limited; pass at least one Scope")
+        if plan is not None:
+            raise ConfigError("plan=... goes with a single subject; every Scope of a list names its own plan")
+        return [(scope, self._layout(scope.plan)) for scope in who]
+
+    def _layout(self, plan: str | Plan | None) -> Layout:
+        if plan is None:
+            raise ConfigError("no plan given: pass plan=... (a subject without a plan is never unlimited)")
+        return self._plans.resolve(plan).layout
+
+    def key(self, subject: str, group: str | None) -> str:
+        """The name of a subject's state."""
+        try:
+            known = self._keys.get((subject, group))
+        except TypeError:
+            known = None
+        if known is not None:
+            return known
+        made = self._key_maker.scope_key(subject, group)
+        if len(self._keys) >= _KEYS_MAX:
+            self._keys.clear()
+        self._keys[(subject, group)] = made
+        return made
+
+
+def price(layout: Layout, amounts: Mapping[str, int]) -> list[int]:
+    """The cost per bucket, in units.
+
+    Raises:
+        CostExceedsLimit: a cost larger than a bucket.
+    """
+    costs = []
+    for spec in layout.specs:
+        cost = amounts.get(spec.meter, 0) * spec.units
+        if cost > spec.capacity:
+            raise CostExceedsLimit(plan=layout.name, meter=spec.meter, cost=amounts[spec.meter], burst=spec.burst)
+        costs.append(cost)
+    return costs
+
+
+def real_cost(hold: Hold, amounts: Mapping[str, int]) -> list[int]:
+    """The real cost per bucket, in units: as named in `amounts`, else as reserved. May exceed the bucket."""
+    return [
+        min(amounts[spec.meter], LEVEL_MAX // spec.units) * spec.units if spec.meter in amounts else reserved
+        for spec, reserved in zip(hold.layout.specs, hold.costs, strict=True)
+    ]
+
+
+def check_amounts(amounts: Mapping[str, int]) -> None:
+    """The one gate for numbers (promise P9).
+
+    Raises:
+        ConfigError: not a plain int from 0 to 2**53.
+    """
+    for meter, amount in amounts.items():
+        if type(amount) is not int or not 0 <= amount <= AMOUNT_MAX:
+            shown = repr(amount) if isinstance(amount, (int, float)) and abs(amount) < 1e30 else type(amount).__name__
+            raise ConfigError(f"{meter} is {shown}: must be a whole number (int) from 0 to 2**53")
+
+
+def check_timeout(timeout: float) -> float:
+    """Seconds to wait, as a number that a clock can add.
+
+    Raises:
+        ConfigError: not a number from 0 to a day.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 <= timeout <= 86_400:
+        raise ConfigError(f"timeout is {timeout!r}: must be seconds from 0 to 86,400, or None not to wait")
+    return timeout
+
+
+def check_meters(holds: Sequence[Hold], amounts: Mapping[str, int]) -> None:
+    """Refuse a meter that neither a plan of this call nor the standard knows: its amount would be lost.
+
+    Raises:
+        ConfigError: naming the meters that are limited.
+    """
+    for meter in amounts.keys() - STANDARD_METERS:
+        if not any(meter in hold.layout.meters for hold in holds):
+            limited = sorted({meter for hold in holds for meter in hold.layout.meters})
+            raise ConfigError(f"no plan of this call limits {meter!r}: it would not be counted; limited are {', '.join(limited)}")
+
+
+def _check_group(holds: Sequence[Hold]) -> None:
+    tags = {hold.key[: hold.key.index("}")] for hold in holds}
+    if len(tags) > 1:
+        raise ConfigError(
+            "the scopes of one decision live in different hash slots: give them one group, "
+            'as in acquire([Scope("org-1", "Team"), Scope("key-1", "Pro")], group="org-1")'
+        )
+    if len({hold.key for hold in holds}) < len(holds):
+        raise ConfigError("a decision names the same subject twice: put its limits into one plan")
