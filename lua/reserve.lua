@@ -13,8 +13,6 @@
   record in the page and gets the first answer again, byte for byte from the first epoch on.
 ]]
 --- @include "lib/clock.lua"
---- @include "lib/open_scope.lua"
---- @include "lib/save_scope.lua"
 local LEVEL_MAX, NARROW = 4503599627370496, 4294967296
 local op, head, page_key, count_scopes = ARGV[1], ARGV[2], KEYS[2], #KEYS - 1
 if count_scopes < 1 or #ARGV < 2 + 2 * count_scopes or #op ~= 8 or #head ~= 12 then
@@ -24,7 +22,12 @@ local version, page, page_ttl, skew, page_s = struct.unpack('<BI2I4I4B', head)
 if version ~= 1 then return redis.error_reply('RL_WIRE version ' .. version) end
 if page_ttl < 1 then return redis.error_reply('RL_RANGE page_ttl_ms') end
 
-local now, scopes, allowed, wide = clock(), {}, true, false
+local now = clock()
+--- @include "lib/reserve_pair.lua"
+
+--- @include "lib/open_scope.lua"
+--- @include "lib/save_scope.lua"
+local scopes, allowed, wide = {}, true, false
 for s = 1, count_scopes do
   local layout, amounts = ARGV[2 * s + 1], ARGV[2 * s + 2]
   local count = #amounts / 24

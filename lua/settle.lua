@@ -16,10 +16,7 @@
   that may be given back (promise P6). Buckets are found by tag: a plan change never loses debt.
 ]]
 --- @include "lib/clock.lua"
---- @include "lib/open_scope.lua"
---- @include "lib/settle_bucket.lua"
---- @include "lib/save_scope.lua"
-local LEVEL_MAX, NARROW, floor = 4503599627370496, 4294967296, math.floor
+local LEVEL_MAX, NARROW = 4503599627370496, 4294967296
 local op, head, page_key, count_scopes = ARGV[1], ARGV[2], KEYS[2], #KEYS - 1
 if count_scopes < 1 or #ARGV < 2 + 2 * count_scopes or #op ~= 8 or #head ~= 12 then
   return redis.error_reply('RL_ARITY settle takes an op-id, a head and two values per scope')
@@ -28,7 +25,13 @@ local version, page, page_ttl, skew, page_s = struct.unpack('<BI2I4I4B', head)
 if version ~= 1 then return redis.error_reply('RL_WIRE version ' .. version) end
 if page_ttl < 1 then return redis.error_reply('RL_RANGE page_ttl_ms') end
 
-local now, scopes = clock(), {}
+local now = clock()
+--- @include "lib/settle_pair.lua"
+
+--- @include "lib/open_scope.lua"
+--- @include "lib/settle_bucket.lua"
+--- @include "lib/save_scope.lua"
+local scopes, floor = {}, math.floor
 for s = 1, count_scopes do
   local layout, amounts = ARGV[2 * s + 1], ARGV[2 * s + 2]
   local count = (#amounts - 11) / 31

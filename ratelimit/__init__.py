@@ -7,6 +7,7 @@ from ratelimit.aio import AsyncLimiter
 from ratelimit.backends.base import Retention
 from ratelimit.backends.calls import RetryPolicy
 from ratelimit.core.decision import Decision, Standing
+from ratelimit.core.settlement import Settlement
 from ratelimit.errors import (
     BackendError,
     BackendTimeout,
@@ -21,7 +22,6 @@ from ratelimit.intake import Scope
 from ratelimit.limiter import Limiter
 from ratelimit.plans import Limit, Plan, PlanRegistry
 from ratelimit.reservation import AsyncReservation, Reservation
-from ratelimit.settlement import Settlement
 
 __all__ = (
     "AsyncLimiter",

@@ -34,6 +34,9 @@ AMOUNT_MAX: Final = 2**53
 STANDARD_METERS: Final = frozenset({"requests", "tokens", "input_tokens", "output_tokens"})
 """Meters that any call may name, whether the plan limits them or not. Any other must be one that a plan limits."""
 _KEYS_MAX: Final = 65_536
+_LAYOUTS_MAX: Final = 1_024
+_USUAL: Final = 2
+"""Requests and tokens are always named; with more meters, one may be misspelt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,7 @@ class Intake:
         self._plans = plans
         self._key_maker = keys
         self._keys: dict[tuple[str, str | None], str] = {}
+        self._layouts: dict[str, Layout] = {}
 
     def holds(
         self,
@@ -92,7 +96,9 @@ class Intake:
             CostExceedsLimit: a cost larger than a bucket.
         """
         check_amounts(amounts)
-        if type(who) is str:
+        if type(who) is str and type(plan) is str and (known := self._layouts.get(plan)) is not None:
+            holds = [Hold(self._keys.get((who, group)) or self.key(who, group), known, price(known, amounts))]
+        elif type(who) is str:
             layout = self._layout(plan)
             holds = [Hold(self.key(who, group), layout, price(layout, amounts))]
         else:
@@ -101,7 +107,8 @@ class Intake:
                 for scope, layout in self._scopes(who, plan)
             ]
             _check_group(holds)
-        check_meters(holds, amounts)
+        if len(amounts) > _USUAL:
+            check_meters(holds, amounts)
         return holds
 
     def _scopes(self, who: object, plan: object) -> list[tuple[Scope, Layout]]:
@@ -116,7 +123,10 @@ class Intake:
     def _layout(self, plan: str | Plan | None) -> Layout:
         if plan is None:
             raise ConfigError("no plan given: pass plan=... (a subject without a plan is never unlimited)")
-        return self._plans.resolve(plan).layout
+        layout = self._plans.resolve(plan).layout
+        if type(plan) is str and len(self._layouts) < _LAYOUTS_MAX:
+            self._layouts[plan] = layout
+        return layout
 
     def key(self, subject: str, group: str | None) -> str:
         """The name of a subject's state."""
@@ -140,10 +150,10 @@ def price(layout: Layout, amounts: Mapping[str, int]) -> list[int]:
         CostExceedsLimit: a cost larger than a bucket.
     """
     costs = []
-    for spec in layout.specs:
-        cost = amounts.get(spec.meter, 0) * spec.units
-        if cost > spec.capacity:
-            raise CostExceedsLimit(plan=layout.name, meter=spec.meter, cost=amounts[spec.meter], burst=spec.burst)
+    for (meter, units), capacity in zip(layout.prices, layout.capacities, strict=True):
+        cost = amounts[meter] * units if meter in amounts else 0
+        if cost > capacity:
+            raise CostExceedsLimit(plan=layout.name, meter=meter, cost=amounts[meter], burst=capacity // units)
         costs.append(cost)
     return costs
 

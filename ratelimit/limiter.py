@@ -19,12 +19,13 @@ from ratelimit.backends.redis import RedisBackend
 from ratelimit.core.decision import Decision, Standing, decide, standings
 from ratelimit.core.hold import Hold
 from ratelimit.core.keys import KeyMaker
+from ratelimit.core.settlement import Settlement
 from ratelimit.core.token import open_token, seal_token
 from ratelimit.errors import RateLimited
 from ratelimit.intake import Intake, OpMaker, Scope, check_meters, check_timeout, real_cost
+from ratelimit.on_error import OnError, check_on_error
 from ratelimit.plans import Plan, PlanRegistry
 from ratelimit.reservation import Reservation
-from ratelimit.settlement import OnError, Settlement, check_on_error
 from ratelimit.waiting import Lines, Ticket
 
 __all__ = ("Limiter",)
@@ -235,7 +236,7 @@ class Limiter:
         check_meters(holds, amounts)
         settled = self._backend.settle(holds, [real_cost(hold, amounts) for hold in holds], op)
         self._nudge(holds[0].key)
-        return Settlement(holds, settled)
+        return settled
 
     def _nudge(self, key: str) -> None:
         if self._lines:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Self
 from ratelimit.backends.base import Op
 from ratelimit.core.decision import Standing, standings
 from ratelimit.core.hold import Hold
+from ratelimit.core.settlement import Settlement
 from ratelimit.errors import BackendError
 from ratelimit.intake import check_amounts
-from ratelimit.settlement import OnError, Settlement, amounts_after_error
+from ratelimit.on_error import OnError, amounts_after_error
 
 if TYPE_CHECKING:
     from ratelimit.aio import AsyncLimiter
@@ -123,7 +124,7 @@ class Reservation(_Held):
             return
         amounts = {} if error is None else amounts_after_error(self._holds, self._on_error)
         if self._changes_nothing(amounts):
-            self._settlement = Settlement(self._holds, None)
+            self._settlement = Settlement(self._holds, (), False)
             return
         try:
             self.settle(**amounts)
@@ -173,7 +174,7 @@ class AsyncReservation(_Held):
             return
         amounts = {} if error is None else amounts_after_error(self._holds, self._on_error)
         if self._changes_nothing(amounts):
-            self._settlement = Settlement(self._holds, None)
+            self._settlement = Settlement(self._holds, (), False)
             return
         try:
             await self.settle(**amounts)

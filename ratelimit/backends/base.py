@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ratelimit.core.hold import Hold, Outcome
+from ratelimit.core.hold import Hold
+from ratelimit.core.settlement import Settlement
 from ratelimit.core.wire import Head
 from ratelimit.errors import ConfigError
 
-__all__ = ("AsyncBackend", "Backend", "Op", "Retention", "Settled", "named")
+__all__ = ("AsyncBackend", "Backend", "Op", "Retention", "named")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +27,6 @@ class Op:
     def epochs(self) -> tuple[int, int]:
         """Two epochs nobody else has: for a scope that this operation creates, and for one it has to renew."""
         return int.from_bytes(self.id[:4], "little"), int.from_bytes(self.id[4:], "little")
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What a settle did. `repeated`: it had been done before, and nothing was done now."""
-
-    repeated: bool
-    outcomes: list[Outcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +76,7 @@ class Backend(Protocol):
         `op` names the operation; it may be None where answers cannot get lost (in memory).
         """
 
-    def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settled:
+    def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """Replace the reserved cost by the actual one (units per bucket); `op` is the reserve's."""
 
     def peek(self, holds: Sequence[Hold]) -> None:
@@ -102,7 +95,7 @@ class AsyncBackend(Protocol):
     async def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
         """As :meth:`Backend.reserve`."""
 
-    async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settled:
+    async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """As :meth:`Backend.settle`."""
 
     async def peek(self, holds: Sequence[Hold]) -> None:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from itertools import count
 from threading import Lock
 
-from ratelimit.backends.base import Op, Retention, Settled
+from ratelimit.backends.base import Op, Retention
 from ratelimit.clock import Clock, monotonic_us
-from ratelimit.core.hold import Hold, Outcome
-from ratelimit.core.scope import ScopeState, open_scope, settle_scope
+from ratelimit.core.hold import Hold
+from ratelimit.core.scope import ScopeState, charge, correct, open_scope, settle_scope
+from ratelimit.core.settlement import Outcome, Settlement
 
 __all__ = ("AsyncMemoryBackend", "MemoryBackend")
 
@@ -45,9 +46,9 @@ class MemoryBackend:
                 hold = holds[0]
                 stored = self._scopes.get(hold.key)
                 if stored is not None and stored.layout is hold.layout and now >= stored.at:
-                    levels = stored.drained(now)
-                    if any(levels):
-                        return _charge(stored, hold, now, levels)
+                    fits = charge(stored, hold, now)
+                    if fits is not None:
+                        return fits
             if op is not None and self._log.answer(op.id, holds, now):
                 return True
             return self._reserve(holds, op, now)
@@ -69,19 +70,31 @@ class MemoryBackend:
             self._log.record(op.id, holds, now)
         return allowed
 
-    def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settled:
+    def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """As `Backend.settle`."""
         with self._lock:
             now = self._clock()
+            if op is None and len(holds) == 1:
+                hold = holds[0]
+                stored = self._scopes.get(hold.key)
+                if (
+                    stored is not None
+                    and stored.layout is hold.layout
+                    and stored.epoch == hold.epoch
+                    and now >= stored.at
+                ):
+                    credits = correct(stored, hold, actual[0], now)
+                    if credits is not None:
+                        return Settlement(holds, ((now, 0, stored.levels, credits),), False)
             repeated = op is not None and not self._log.first_settle(op.id, now)
             outcomes = [self._settle(hold, real, op, now, repeated) for hold, real in zip(holds, actual, strict=True)]
-        return Settled(repeated, outcomes)
+        return Settlement(holds, outcomes, repeated)
 
     def _settle(self, hold: Hold, actual: Sequence[int], op: Op | None, now: int, repeated: bool) -> Outcome:
+        """One scope, in any state."""
         debts = [0 if repeated else real - cost for real, cost in zip(actual, hold.costs, strict=True)]
-        stored = self._scopes.get(hold.key)
         scope, levels, credits = settle_scope(
-            stored,
+            self._scopes.get(hold.key),
             hold.layout,
             now,
             self._skew,
@@ -94,7 +107,7 @@ class MemoryBackend:
         if scope is not None and not repeated:
             self._store(hold.key, scope, now)
         at = now if scope is None else scope.at
-        return Outcome(at=at, lag=at - now, levels=levels, credits=credits)
+        return at, at - now, levels, credits
 
     def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""
@@ -131,23 +144,8 @@ class MemoryBackend:
 
 
 def _fits(scope: ScopeState, hold: Hold) -> bool:
-    terms = zip(scope.levels, hold.costs, hold.layout.terms, strict=False)
-    return all(level + cost <= capacity or not cost for level, cost, (_, capacity) in terms)
-
-
-def _charge(scope: ScopeState, hold: Hold, now: int, levels: list[int]) -> bool:
-    """The common case: one scope in use, no plan change, no clock step. The same as fit and charge, in one pass."""
-    charged = []
-    hold.epoch, hold.at, hold.refunded = scope.epoch, now, scope.refunded
-    for level, cost, (_, capacity) in zip(levels, hold.costs, hold.layout.terms, strict=True):
-        level += cost
-        if level > capacity and cost:
-            hold.levels = levels
-            return False
-        charged.append(level)
-    scope.at = now
-    scope.levels = hold.levels = charged
-    return True
+    terms = zip(scope.levels, hold.costs, hold.layout.capacities, strict=False)
+    return all(level + cost <= capacity or not cost for level, cost, capacity in terms)
 
 
 class _OperationLog:
@@ -196,7 +194,7 @@ class AsyncMemoryBackend:
         """As `Backend.reserve`."""
         return self.backend.reserve(holds, op)
 
-    async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settled:
+    async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """As `Backend.settle`."""
         return self.backend.settle(holds, actual, op)
 

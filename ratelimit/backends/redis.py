@@ -12,12 +12,13 @@ from typing import Protocol
 from redis import RedisCluster
 from redis.connection import ConnectionPool
 
-from ratelimit.backends.base import Op, Retention, Settled, named
+from ratelimit.backends.base import Op, Retention, named
 from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, TryAgain, attempts
 from ratelimit.backends.failures import drops_connection, translate
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
 from ratelimit.core.scope import open_scope
+from ratelimit.core.settlement import Settlement
 from ratelimit.core.wire import OP_BYTES, decode_peek, decode_reserve, decode_reset, decode_settle
 from ratelimit.errors import BackendTimeout
 
@@ -116,10 +117,10 @@ class RedisBackend:
         op = named(op)
         return decode_reserve(self._run(self._calls.reserve(holds, op)), op.id, holds)
 
-    def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settled:
+    def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """As `Backend.settle`."""
         op = named(op)
-        return Settled(*decode_settle(self._run(self._calls.settle(holds, actual, op)), op.id, holds))
+        return decode_settle(self._run(self._calls.settle(holds, actual, op)), op.id, holds)
 
     def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""

@@ -12,12 +12,13 @@ from typing import Protocol
 from redis.asyncio import RedisCluster
 from redis.asyncio.connection import ConnectionPool
 
-from ratelimit.backends.base import Op, Retention, Settled, named
+from ratelimit.backends.base import Op, Retention, named
 from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, TryAgain, attempts
 from ratelimit.backends.failures import drops_connection, translate
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
 from ratelimit.core.scope import open_scope
+from ratelimit.core.settlement import Settlement
 from ratelimit.core.wire import OP_BYTES, decode_peek, decode_reserve, decode_reset, decode_settle
 
 __all__ = ("AsyncClusterExecutor", "AsyncExecutor", "AsyncPoolExecutor", "AsyncRedisBackend")
@@ -135,10 +136,10 @@ class AsyncRedisBackend:
         op = named(op)
         return decode_reserve(await self._run(self._calls.reserve(holds, op)), op.id, holds)
 
-    async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settled:
+    async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """As `Backend.settle`."""
         op = named(op)
-        return Settled(*decode_settle(await self._run(self._calls.settle(holds, actual, op)), op.id, holds))
+        return decode_settle(await self._run(self._calls.settle(holds, actual, op)), op.id, holds)
 
     async def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ratelimit.core.limit import Layout
 
-__all__ = ("Hold", "Outcome")
+__all__ = ("Hold",)
 
 
 class Hold:
@@ -32,13 +30,3 @@ class Hold:
     def marks(self) -> list[int]:
         """Per bucket, the most that may be given back later, before drain and other refunds are taken off."""
         return [level + refunded for level, refunded in zip(self.levels, self.refunded, strict=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a settle did to one scope: levels after it, and the units given back, per bucket of the hold's layout."""
-
-    at: int
-    lag: int
-    levels: list[int]
-    credits: list[int]

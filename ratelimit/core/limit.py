@@ -127,8 +127,12 @@ class Layout:
     meters: tuple[str, ...] = field(init=False)
     fine: bool = field(init=False)
     """True when every bucket counts microseconds, which spares the hot path a division."""
-    terms: tuple[tuple[int, int], ...] = field(init=False)
-    """(rate, capacity) per bucket."""
+    rates: tuple[int, ...] = field(init=False)
+    """Units that drain per tick, per bucket."""
+    capacities: tuple[int, ...] = field(init=False)
+    """Units that fit, per bucket."""
+    prices: tuple[tuple[str, int], ...] = field(init=False)
+    """(meter, units per token) per bucket."""
 
     def __post_init__(self) -> None:
         if not self.specs:
@@ -142,4 +146,6 @@ class Layout:
                 raise ConfigError(f"plan {self.name!r} names the same limit twice ({twin} and {spec}): keep one per meter and period")
         object.__setattr__(self, "meters", tuple(spec.meter for spec in self.specs))
         object.__setattr__(self, "fine", all(spec.tick_us == 1 for spec in self.specs))
-        object.__setattr__(self, "terms", tuple((spec.rate, spec.capacity) for spec in self.specs))
+        object.__setattr__(self, "rates", tuple(spec.rate for spec in self.specs))
+        object.__setattr__(self, "capacities", tuple(spec.capacity for spec in self.specs))
+        object.__setattr__(self, "prices", tuple((spec.meter, spec.units) for spec in self.specs))

@@ -22,9 +22,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from ratelimit.core.hold import Hold
 from ratelimit.core.limit import LEVEL_MAX, Layout
 
-__all__ = ("ScopeState", "Terms", "convert_level", "open_scope", "settle_scope")
+__all__ = ("ScopeState", "Terms", "charge", "convert_level", "correct", "open_scope", "settle_scope")
 
 _EXACT = 2**53
 
@@ -60,14 +61,18 @@ class ScopeState:
 
     def drained(self, now: int) -> list[int]:
         """The levels at `now`, which must not lie before `at`."""
-        layout, at = self.layout, self.at
+        at, layout = self.at, self.layout
+        levels = []
         if layout is not None and layout.fine:
             elapsed = now - at
-            return [max(0, level - elapsed * rate) for level, (rate, _) in zip(self.levels, layout.terms, strict=True)]
-        return [
-            max(0, level - (now // spec.tick_us - at // spec.tick_us) * spec.rate)
-            for level, spec in zip(self.levels, self.specs, strict=True)
-        ]
+            for level, rate in zip(self.levels, layout.rates, strict=True):
+                level -= elapsed * rate
+                levels.append(level if level > 0 else 0)
+        else:
+            for level, spec in zip(self.levels, self.specs, strict=True):
+                level -= (now // spec.tick_us - at // spec.tick_us) * spec.rate
+                levels.append(level if level > 0 else 0)
+        return levels
 
     def drained_at(self) -> int:
         """The time (us) at which every bucket is empty: from then on, storing nothing says the same."""
@@ -229,3 +234,56 @@ def _settle_bucket(scope: ScopeState, i: int, debt: int, bound: int) -> int:
     scope.levels[i] = level - credit
     scope.refunded[i] += credit
     return credit
+
+
+# The common case on the memory backend: one scope in use, no plan change, no clock step. `charge` and `correct` do in
+# one pass and in place what the functions above do in general; the tests hold them to the same integers.
+
+
+def charge(scope: ScopeState, hold: Hold, now: int) -> bool | None:
+    """Reserve in place if it fits, and fill the hold. None, with nothing changed, when all has drained."""
+    levels = scope.drained(now)
+    charged = []
+    fits, used = True, 0
+    for level, cost, capacity in zip(levels, hold.costs, hold.layout.capacities):  # noqa: B905 - equal by construction
+        used |= level
+        level += cost
+        if level > capacity and cost:
+            fits = False
+        charged.append(level)
+    if not used:
+        return None
+    if fits:
+        scope.at = now
+        scope.levels = levels = charged
+    hold.epoch, hold.at, hold.levels, hold.refunded = scope.epoch, now, levels, scope.refunded
+    return fits
+
+
+def correct(scope: ScopeState, hold: Hold, actual: Sequence[int], now: int) -> list[int] | None:
+    """Settle in place; the credit per bucket. None, with nothing changed, when all has drained or refunds run full."""
+    levels = scope.drained(now)
+    if not any(levels):
+        return None
+    refunded, credits = scope.refunded.copy(), [0] * len(levels)
+    elapsed, layout = now - hold.at, hold.layout
+    for i, real in enumerate(actual):
+        debt = real - hold.costs[i]
+        if debt > 0:
+            levels[i] = min(levels[i] + debt, LEVEL_MAX)
+        elif debt:
+            if layout.fine:
+                drained = elapsed * layout.rates[i]
+            else:
+                tick = layout.specs[i].tick_us
+                drained = (now // tick - hold.at // tick) * layout.rates[i]
+            bound = hold.levels[i] + hold.refunded[i] - drained - refunded[i]
+            credit = min(-debt, bound, levels[i])
+            if credit > 0:
+                credits[i] = credit
+                levels[i] -= credit
+                refunded[i] += credit
+                if refunded[i] > LEVEL_MAX:
+                    return None
+    scope.at, scope.levels, scope.refunded = now, levels, refunded
+    return credits

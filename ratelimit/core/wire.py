@@ -12,9 +12,10 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final
 
-from ratelimit.core.hold import Hold, Outcome
+from ratelimit.core.hold import Hold
 from ratelimit.core.limit import TICKS_US, BucketSpec, Layout
 from ratelimit.core.scope import ScopeState
+from ratelimit.core.settlement import Outcome, Settlement
 from ratelimit.errors import WireMismatch
 
 __all__ = (
@@ -146,8 +147,8 @@ def decode_reserve(reply: object, op: bytes, holds: Sequence[Hold]) -> bool:
     return answer[8] == 1
 
 
-def decode_settle(reply: object, op: bytes, holds: Sequence[Hold]) -> tuple[bool, list[Outcome]]:
-    """(repeated, outcome per hold) from the answer of settle.lua.
+def decode_settle(reply: object, op: bytes, holds: Sequence[Hold]) -> Settlement:
+    """What the settle did, from the answer of settle.lua.
 
     Raises:
         WireMismatch: not an answer to this call.
@@ -157,14 +158,14 @@ def decode_settle(reply: object, op: bytes, holds: Sequence[Hold]) -> tuple[bool
     if len(answer) != size:
         raise WireMismatch(f"an answer of {len(answer)} bytes where {size} were expected")
     now = int.from_bytes(answer[9:16], "little")
-    outcomes = []
+    outcomes: list[Outcome] = []
     start = 16
     for hold in holds:
         at = int.from_bytes(answer[start : start + 7], "little")
         pairs = _numbers(answer, start + 7, 2 * len(hold.costs), 7)
-        outcomes.append(Outcome(at=at, lag=max(0, at - now), levels=pairs[::2], credits=pairs[1::2]))
+        outcomes.append((at, max(0, at - now), pairs[::2], pairs[1::2]))
         start += 7 + 14 * len(hold.costs)
-    return answer[8] == 2, outcomes
+    return Settlement(holds, outcomes, repeated=answer[8] == 2)
 
 
 def decode_peek(reply: object, op: bytes, scopes: int) -> tuple[int, list[ScopeState | None]]:

@@ -1,0 +1,55 @@
+--[[
+  The express lane of settle: one scope with two narrow buckets, stored as it was reserved, no clock step. Falls
+  through to the general code with nothing written otherwise; see lib/reserve_pair.lua.
+]]
+if #KEYS == 2 and #ARGV[4] == 73 then
+  local unpack, pack, floor, ceil = struct.unpack, struct.pack, math.floor, math.ceil
+  local layout, raw = ARGV[3], redis.call('GET', KEYS[1])
+  local mark_epoch, since, reserved1, actual1, mark1, rate1, tick1, reserved2, actual2, mark2, rate2, tick2 =
+    unpack('<c4I7I7I7I7I7I3I7I7I7I7I3', ARGV[4])
+  local old_page, paged_at, epoch, ts, shape
+  if raw then old_page, paged_at, epoch, ts, shape = unpack('<I2Bc4I7B', raw) end
+  if shape == 2 and epoch == mark_epoch and now >= ts and string.sub(raw, 16, 15 + #layout) == layout
+    and actual1 < NARROW and actual2 < NARROW and reserved1 < NARROW and reserved2 < NARROW
+    and rate1 > 0 and rate2 > 0 and tick1 > 0 and tick2 > 0 then
+    local level1, refunded1, level2, refunded2 = unpack('<I4I4I4I4', raw, 16 + #layout)
+    local drained1 = (tick1 == 1 and now - ts or floor(now / tick1) - floor(ts / tick1)) * rate1
+    local drained2 = (tick2 == 1 and now - ts or floor(now / tick2) - floor(ts / tick2)) * rate2
+    level1 = drained1 < level1 and level1 - drained1 or 0
+    level2 = drained2 < level2 and level2 - drained2 or 0
+    local credit1, credit2, debt1, debt2 = 0, 0, actual1 - reserved1, actual2 - reserved2
+    if debt1 < 0 then
+      local bound = mark1 - refunded1 - (floor(now / tick1) - floor(since / tick1)) * rate1
+      credit1 = -debt1 < bound and -debt1 or bound
+      if credit1 > level1 then credit1 = level1 end
+      if credit1 < 0 then credit1 = 0 end
+      debt1 = -credit1
+    end
+    if debt2 < 0 then
+      local bound = mark2 - refunded2 - (floor(now / tick2) - floor(since / tick2)) * rate2
+      credit2 = -debt2 < bound and -debt2 or bound
+      if credit2 > level2 then credit2 = level2 end
+      if credit2 < 0 then credit2 = 0 end
+      debt2 = -credit2
+    end
+    local settled1, settled2 = level1 + debt1, level2 + debt2
+    refunded1, refunded2 = refunded1 + credit1, refunded2 + credit2
+    if (level1 > 0 or level2 > 0)
+      and settled1 < NARROW and settled2 < NARROW and refunded1 < NARROW and refunded2 < NARROW then
+      if redis.call('HSETNX', page_key, op .. 's', '1') == 0 then
+        return op .. pack('<BI7I7I7I7I7I7', 2, now, now, level1, 0, level2, 0)
+      end
+      local second = floor(now / 1000000) % 256
+      if old_page ~= page or (second - paged_at) % 256 >= page_s or now - ts >= page_s * 1000000 then
+        redis.call('PEXPIRE', page_key, string.format('%d', page_ttl))
+        if old_page == page then paged_at = second end
+      end
+      local ttl1, ttl2 = ceil(settled1 / rate1) * tick1, ceil(settled2 / rate2) * tick2
+      local ttl = ceil((ttl1 > ttl2 and ttl1 or ttl2) / 1000)
+      redis.call('PSETEX', KEYS[1], string.format('%d', ttl > 0 and ttl or 1),
+        pack('<I2Bc4I7B', old_page, paged_at, epoch, now, 2) .. layout
+          .. pack('<I4I4I4I4', settled1, refunded1, settled2, refunded2))
+      return op .. pack('<BI7I7I7I7I7I7', 1, now, now, settled1, credit1, settled2, credit2)
+    end
+  end
+end

@@ -1,0 +1,51 @@
+"""What a settle did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ratelimit.core.decision import Standing, standings
+from ratelimit.core.hold import Hold
+
+__all__ = ("Outcome", "Settlement")
+
+Outcome = tuple[int, int, list[int], list[int]]
+"""Of one scope: time (us) and lag (us) as in a Hold, then per bucket the level after it and the units given back."""
+
+
+class Settlement:
+    """The outcome of a settle. `repeated`: it had been done before, and had no effect now."""
+
+    __slots__ = ("_holds", "_outcomes", "repeated")
+
+    def __init__(self, holds: Sequence[Hold], outcomes: Sequence[Outcome], repeated: bool) -> None:
+        self._holds = holds
+        self._outcomes = outcomes
+        self.repeated = repeated
+
+    @property
+    def outcomes(self) -> Sequence[Outcome]:
+        """In units, per scope; empty when the estimate was kept without asking the backend."""
+        return self._outcomes
+
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """Where every limit stands after the settlement; empty when the backend was not asked."""
+        return tuple(
+            standing
+            for hold, (at, lag, levels, _) in zip(self._holds, self._outcomes, strict=False)
+            for standing in standings(hold.layout, at, lag, levels, None)
+        )
+
+    @property
+    def returned(self) -> Mapping[str, int]:
+        """Amounts given back, per meter (the least over its limits, in whole ones). What had drained is not."""
+        returned: dict[str, int] = {}
+        for hold, (_, _, _, credits) in zip(self._holds, self._outcomes, strict=False):
+            for spec, credit in zip(hold.layout.specs, credits, strict=True):
+                amount = credit // spec.units
+                returned[spec.meter] = min(amount, returned.get(spec.meter, amount))
+        return returned
+
+    def __repr__(self) -> str:
+        return f"Settlement(repeated={self.repeated}, returned={dict(self.returned)})"
