@@ -10,7 +10,8 @@
   COST    O(buckets); TIME, one GET per scope, HSETNX, one PSETEX per scope, one PEXPIRE per page and subject
 
   Allowed, the levels include the cost. Refused, they do not, and nothing was written. A repeated op-id finds its
-  record in the page and gets the first answer again, byte for byte from the first epoch on.
+  record in the page, whether it would fit now or not, and gets the first answer again, byte for byte from the first
+  epoch on. A refusal leaves no record: repeated, it is decided anew.
 ]]
 --- @include "lib/clock.lua"
 local LEVEL_MAX, NARROW = 4503599627370496, 4294967296
@@ -27,18 +28,18 @@ local now = clock()
 
 --- @include "lib/open_scope.lua"
 --- @include "lib/save_scope.lua"
-local scopes, allowed, wide = {}, true, false
+local scopes, allowed, wide, fresh = {}, true, false, string.sub(op, 1, 4)
 for s = 1, count_scopes do
   local layout, amounts = ARGV[2 * s + 1], ARGV[2 * s + 2]
   local count = #amounts / 24
   if count < 1 or count > 64 or count % 1 > 0 then return redis.error_reply('RL_ARITY terms') end
   local terms = { struct.unpack('<' .. string.rep('I7I7I7I3', count), amounts) }
   local scope, stale = open_scope(
-    redis.call('GET', KEYS[s == 1 and 1 or s + 1]), layout, count, terms, 4, now, skew, op)
+    redis.call('GET', KEYS[s == 1 and 1 or s + 1]), layout, count, terms, 4, now, skew, fresh)
   if stale then
     --- @include "lib/stored_buckets.lua"
     --- @include "lib/replan.lua"
-    scope = replan(stale, layout, count, op) or open_scope(false, layout, count, terms, 4, now, skew, op)
+    scope = replan(stale, layout, count, fresh) or open_scope(false, layout, count, terms, 4, now, skew, fresh)
   end
   scope.terms, scope.stride = terms, 4
   local numbers = scope.numbers
@@ -68,7 +69,10 @@ for _, scope in ipairs(scopes) do
     .. struct.pack('<I7' .. string.rep(pair, count), scope.at, unpack(numbers, 1, 2 * count))
 end
 local stamp = struct.pack('<I7', now)
-if not allowed then return op .. '\0' .. stamp .. record end
+if not allowed then
+  local known = redis.call('HGET', page_key, op)
+  return op .. (known and '\1' or '\0') .. stamp .. (known or record)
+end
 
 if redis.call('HSETNX', page_key, op, record) == 0 then
   return op .. '\1' .. stamp .. redis.call('HGET', page_key, op)

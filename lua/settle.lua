@@ -31,7 +31,8 @@ local now = clock()
 --- @include "lib/open_scope.lua"
 --- @include "lib/settle_bucket.lua"
 --- @include "lib/save_scope.lua"
-local scopes, floor = {}, math.floor
+-- Not the first half of the op-id: the reserve of that name may have given it to the very scope that is settled.
+local scopes, floor, fresh = {}, math.floor, string.sub(op, 5, 8)
 for s = 1, count_scopes do
   local layout, amounts = ARGV[2 * s + 1], ARGV[2 * s + 2]
   local count = (#amounts - 11) / 31
@@ -46,11 +47,11 @@ for s = 1, count_scopes do
     end
   end
   local scope, stale = open_scope(
-    redis.call('GET', KEYS[s == 1 and 1 or s + 1]), layout, count, terms, 5, now, skew, op)
+    redis.call('GET', KEYS[s == 1 and 1 or s + 1]), layout, count, terms, 5, now, skew, fresh)
   if stale then
     --- @include "lib/stored_buckets.lua"
     --- @include "lib/match_stored.lua"
-    scope = match_stored(stale, layout, count) or open_scope(false, layout, count, terms, 5, now, skew, op)
+    scope = match_stored(stale, layout, count) or open_scope(false, layout, count, terms, 5, now, skew, fresh)
     scope.convert = convert_level
   end
   scope.terms, scope.stride, scope.since, scope.same = terms, 5, since, scope.epoch == epoch
@@ -82,13 +83,13 @@ for _, scope in ipairs(scopes) do
     reply = reply .. struct.pack('<I7I7', level, credit)
   end
   if exhausted then
-    scope.epoch = string.sub(op, 5, 8)
+    scope.epoch = fresh
     for i = 2, 2 * scope.count, 2 do numbers[i] = 0 end
   end
   for i = 1, 2 * scope.count do
     if numbers[i] >= NARROW then wide = true end
   end
-  scope.idle = scope.fresh and not owing
+  scope.idle = scope.created and not owing
 end
 if repeated then return reply end
 

@@ -1,10 +1,10 @@
 --[[
-  open_scope(raw, layout, count, terms, stride, now, skew, op) -> scope, or nil and a half-open scope
+  open_scope(raw, layout, count, terms, stride, now, skew, fresh) -> scope, or nil and a half-open scope
 
   Reads one stored scope and drains it to `now`. `terms` holds `stride` numbers per bucket, of which the last two
   are the rate (units per tick) and the tick (us). A scope is a table:
 
-    epoch    4 bytes, new whenever refunds promised before must no longer be paid
+    epoch    4 bytes, new (`fresh`) whenever refunds promised before must no longer be paid
     at       us, never earlier than the stored time unless the clock jumped back by more than `skew`
     numbers  level and refunds given so far, in units, bucket after bucket
     layout   the bucket specs as stored, `count` of them
@@ -17,14 +17,14 @@
 
   Draining compares before it subtracts, so a product beyond 2^53 is harmless: it is surely above the level.
 ]]
-local function open_scope(raw, layout, count, terms, stride, now, skew, op)
+local function open_scope(raw, layout, count, terms, stride, now, skew, fresh)
   local numbers
   if not raw then
     numbers = {}
     for i = 1, 2 * count do numbers[i] = 0 end
     return {
-      epoch = string.sub(op, 1, 4), at = now, numbers = numbers, layout = layout, count = count,
-      page = 65535, paged_at = 0, written = now, fresh = true,
+      epoch = fresh, at = now, numbers = numbers, layout = layout, count = count,
+      page = 65535, paged_at = 0, written = now, created = true,
     }
   end
   local page, paged_at, epoch, ts, shape = struct.unpack('<I2Bc4I7B', raw)
@@ -33,7 +33,7 @@ local function open_scope(raw, layout, count, terms, stride, now, skew, op)
     if ts - now <= skew then
       now = ts
     else
-      ts, epoch, kept = now, string.sub(op, 1, 4), false
+      ts, epoch, kept = now, fresh, false
     end
   end
   local pair = 'I4I4'
@@ -58,7 +58,7 @@ local function open_scope(raw, layout, count, terms, stride, now, skew, op)
     end
     if not kept then numbers[2 * i] = 0 end
   end
-  if not alive then return open_scope(false, layout, count, terms, stride, clock_now, skew, op) end
+  if not alive then return open_scope(false, layout, count, terms, stride, clock_now, skew, fresh) end
   scope.numbers = numbers
   return scope
 end

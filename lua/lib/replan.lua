@@ -1,11 +1,11 @@
 --[[
-  replan(scope, layout, count, op) -> scope, or nil when all that was stored has drained
+  replan(scope, layout, count, fresh) -> scope, or nil when all that was stored has drained
 
   A plan has changed under a subject: arranges what is stored as the caller's buckets, keeping the use of each limit
   in tokens. Buckets that the new plan does not name stay behind them until they have drained.
   Refunds promised under other numbers would no longer be bounded, so the epoch changes with any of them.
 ]]
-local function replan(scope, layout, count, op)
+local function replan(scope, layout, count, fresh)
   local by_tag, numbers, tail, longest, kept = {}, {}, {}, 0, scope.kept
   local stored = stored_buckets(scope)
   if not stored then return nil end
@@ -32,7 +32,7 @@ local function replan(scope, layout, count, op)
     end
   end
   if not kept then
-    scope.epoch = string.sub(op, 1, 4)
+    scope.epoch = fresh
     for i = 2, #numbers, 2 do numbers[i] = 0 end
   end
   scope.numbers, scope.layout, scope.count, scope.longest = numbers, layout .. table.concat(tail), #numbers / 2, longest

@@ -28,6 +28,8 @@ if #KEYS == 2 and #ARGV[4] == 48 then
   local charged1, charged2 = level1 + cost1, level2 + cost2
   if express and charged1 < NARROW and charged2 < NARROW then
     if charged1 > capacity1 and cost1 > 0 or charged2 > capacity2 and cost2 > 0 then
+      local known = redis.call('HGET', page_key, op)
+      if known then return op .. pack('<BI7', 1, now) .. known end
       return op .. pack('<BI7c4I7I4I4I4I4', 0, now, epoch, now, level1, refunded1, level2, refunded2)
     end
     local numbers = pack('<I4I4I4I4', charged1, refunded1, charged2, refunded2)
@@ -42,7 +44,7 @@ if #KEYS == 2 and #ARGV[4] == 48 then
     end
     local ttl1, ttl2 = ceil(charged1 / rate1) * tick1, ceil(charged2 / rate2) * tick2
     local ttl = ceil((ttl1 > ttl2 and ttl1 or ttl2) / 1000)
-    redis.call('PSETEX', KEYS[1], string.format('%d', ttl > 0 and ttl or 1),
+    redis.call('PSETEX', KEYS[1], string.format('%d', ttl > LEAST_TTL and ttl or LEAST_TTL),
       pack('<I2B', page, paged_at) .. stamp .. '\2' .. layout .. numbers)
     return op .. pack('<BI7', 1, now) .. stamp .. numbers
   end

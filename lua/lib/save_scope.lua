@@ -20,5 +20,5 @@ local function save_scope(key, scope, wide, now)
   local value = struct.pack('<I2Bc4I7B', scope.page, scope.paged_at, scope.epoch, scope.at, wide and count + 128 or count)
     .. scope.layout
     .. struct.pack('<' .. string.rep(wide and 'I7I7' or 'I4I4', count), unpack(numbers, 1, 2 * count))
-  redis.call('PSETEX', key, string.format('%d', ttl > 0 and ttl or 1), value)
+  redis.call('PSETEX', key, string.format('%d', ttl > LEAST_TTL and ttl or LEAST_TTL), value)
 end

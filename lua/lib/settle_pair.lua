@@ -46,7 +46,7 @@ if #KEYS == 2 and #ARGV[4] == 73 then
       end
       local ttl1, ttl2 = ceil(settled1 / rate1) * tick1, ceil(settled2 / rate2) * tick2
       local ttl = ceil((ttl1 > ttl2 and ttl1 or ttl2) / 1000)
-      redis.call('PSETEX', KEYS[1], string.format('%d', ttl > 0 and ttl or 1),
+      redis.call('PSETEX', KEYS[1], string.format('%d', ttl > LEAST_TTL and ttl or LEAST_TTL),
         pack('<I2Bc4I7B', old_page, paged_at, epoch, now, 2) .. layout
           .. pack('<I4I4I4I4', settled1, refunded1, settled2, refunded2))
       return op .. pack('<BI7I7I7I7I7I7', 1, now, now, settled1, credit1, settled2, credit2)

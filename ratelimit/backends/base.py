@@ -25,7 +25,10 @@ class Op:
 
     @property
     def epochs(self) -> tuple[int, int]:
-        """Two epochs nobody else has: for a scope that this operation creates, and for one it has to renew."""
+        """Two epochs nobody else has: one for a scope that the reserve has to begin anew, one for its settle.
+
+        They differ, because the settle must not take a scope that it begins for the one it reserved in.
+        """
         return int.from_bytes(self.id[:4], "little"), int.from_bytes(self.id[4:], "little")
 
 

@@ -98,7 +98,7 @@ class MemoryBackend:
             hold.layout,
             now,
             self._skew,
-            epochs=self._epochs(op),
+            epoch=self._epochs(op)[1],
             mark_epoch=hold.epoch,
             since=hold.at,
             debts=debts,

@@ -179,7 +179,7 @@ def settle_scope(
     now: int,
     skew: int,
     *,
-    epochs: tuple[int, int],
+    epoch: int,
     mark_epoch: int,
     since: int,
     debts: Sequence[int],
@@ -188,11 +188,11 @@ def settle_scope(
     """Correct every bucket by `debts` (real less reserved cost, in units of `layout`).
 
     Returns the scope to store (None: nothing to store), and per bucket of `layout` its level and the credit given.
-    The marks were taken at `since` (us) under `mark_epoch`. Settling under a plan that is no longer the
+    The marks were taken at `since` (us) under `mark_epoch`; `epoch` is one that no mark was ever taken under. Settling under a plan that is no longer the
     stored one does not change it back: its buckets are found by tag.
     """
-    existing = None if stored is None else _at(stored, now, skew, epochs[0])
-    scope = existing or open_scope(None, layout, now, skew, epochs[0])
+    existing = None if stored is None else _at(stored, now, skew, epoch)
+    scope = existing or open_scope(None, layout, now, skew, epoch)
     by_tag = {spec.tag: i for i, spec in enumerate(scope.specs)}
     levels: list[int] = []
     credits: list[int] = []
@@ -212,7 +212,7 @@ def settle_scope(
         credits.append(_settle_bucket(scope, i, debt, bound))
         levels.append(scope.levels[i] if same else convert_level(scope.levels[i], there.units, spec.units))
     if max(scope.refunded) > LEVEL_MAX:
-        scope.epoch = epochs[1]
+        scope.epoch = epoch
         scope.refunded = [0] * len(scope.refunded)
     return (None if existing is None and not owing else scope), levels, credits
 

@@ -1,0 +1,1 @@
+"""The promises of the engine, each as a property: see `docs/promises.md`."""
