@@ -9,7 +9,8 @@
   ERRORS  RL_ARITY · RL_WIRE · RL_RANGE
   COST    O(buckets); TIME, one GET per scope, HSETNX, one PSETEX per scope, one PEXPIRE per page and subject
 
-  Allowed, the levels include the cost. Refused, they do not, and nothing was written. A repeated op-id finds its
+  Allowed, the levels include the cost. Refused, they do not, and nothing was written but, after the clock
+  jumped back, the time. A repeated op-id finds its
   record in the page, whether it would fit now or not, and gets the first answer again, byte for byte from the first
   epoch on. A refusal leaves no record: repeated, it is decided anew.
 ]]
@@ -71,7 +72,11 @@ end
 local stamp = struct.pack('<I7', now)
 if not allowed then
   local known = redis.call('HGET', page_key, op)
-  return op .. (known and '\1' or '\0') .. stamp .. (known or record)
+  if known then return op .. '\1' .. stamp .. known end
+  for s, scope in ipairs(scopes) do
+    if scope.reanchored then save_scope(KEYS[s == 1 and 1 or s + 1], scope, wide, now) end
+  end
+  return op .. '\0' .. stamp .. record
 end
 
 if redis.call('HSETNX', page_key, op, record) == 0 then

@@ -10,6 +10,7 @@
     layout   the bucket specs as stored, `count` of them
     page, paged_at   page of the operation log that was last given a TTL, and when (s, mod 256)
     written  us, when the scope was last stored
+    reanchored   true after a jump back of the clock: must be stored even by a refusal, or refill would stall
 
   When the stored specs are not those of the caller (a plan change), the first result is nil and the second holds
   what was read, undrained, for lib/stored_buckets.lua. A scope that has drained is the same as none, whether its key
@@ -40,6 +41,7 @@ local function open_scope(raw, layout, count, terms, stride, now, skew, fresh)
   if shape > 127 then pair, shape = 'I7I7', shape - 128 end
   local scope = {
     epoch = epoch, at = now, layout = layout, count = shape, page = page, paged_at = paged_at, written = written,
+    reanchored = not kept,
   }
   if shape ~= count or string.sub(raw, 16, 15 + #layout) ~= layout then
     scope.raw, scope.pair, scope.ts, scope.kept = raw, pair, ts, kept

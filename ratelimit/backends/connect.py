@@ -23,6 +23,7 @@ from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.asyncio.sentinel import SentinelConnectionPool as AsyncSentinelPool
 from redis.backoff import NoBackoff
 from redis.cluster import ClusterNode
+from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelConnectionPool
 
@@ -56,7 +57,6 @@ def _own(policy: RetryPolicy) -> dict[str, Any]:
     """Settings that are ours, whatever the URL or the client says: redis-py's defaults repeat a debit up to 11 times."""
     return {
         "retry": Retry(NoBackoff(), 0),
-        "retry_on_timeout": False,
         "retry_on_error": [],
         "socket_timeout": policy.timeout,
         "socket_connect_timeout": policy.timeout,
@@ -186,7 +186,7 @@ def _copy_pool(pool: Any, own: Mapping[str, Any], sentinel_class: type) -> Any:
     """A pool of our own that connects like the client's. Hooks that belong to the client's pool stay with it."""
     hooks = ("maint_notifications", "oss_cluster", "orig_", "connection_pool", "event_dispatcher")
     settings = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith(hooks)}
-    settings = {**settings, **own, "connection_class": pool.connection_class}
+    settings = {**settings, **own, "retry_on_timeout": False, "connection_class": pool.connection_class}
     if isinstance(pool, sentinel_class):
         return type(pool)(pool.service_name, pool.sentinel_manager, **settings)
     base = redis.asyncio.ConnectionPool if sentinel_class is AsyncSentinelPool else redis.ConnectionPool
@@ -209,12 +209,11 @@ def _cluster_executor(hosts: Any, settings: dict[str, Any]) -> Executor:
         raise ConfigError("a Cluster URL needs at least one node: redis+cluster://host:6379,host:6379")
     try:
         return ClusterExecutor(redis.RedisCluster(startup_nodes=nodes, **settings))
-    except redis.RedisError as error:
+    except (redis.RedisError, RedisClusterException, OSError) as error:  # the second one is not a RedisError
         raise BackendUnavailable(f"cannot reach the Cluster: {error}") from error
 
 
 def _async_cluster(hosts: Any, settings: dict[str, Any]) -> Callable[[], redis.asyncio.RedisCluster]:
     if not hosts:
         raise ConfigError("a Cluster URL needs at least one node: redis+cluster://host:6379,host:6379")
-    settings = {name: value for name, value in settings.items() if name not in ("retry_on_timeout",)}
     return lambda: redis.asyncio.RedisCluster(startup_nodes=[AsyncClusterNode(host, port) for host, port in hosts], **settings)

@@ -63,6 +63,7 @@ class MemoryBackend:
             if allowed:
                 charged = [level + cost for level, cost in zip(scope.levels, hold.costs, strict=False)]
                 scope.levels = charged + scope.levels[count:]
+            if allowed or self._must_reanchor(hold.key, scope, now):
                 self._store(hold.key, scope, now)
             hold.epoch, hold.at, hold.lag = scope.epoch, scope.at, scope.at - now
             hold.levels, hold.refunded = scope.levels[:count], scope.refunded[:count]
@@ -124,6 +125,11 @@ class MemoryBackend:
 
     def close(self) -> None:
         """Nothing to give back."""
+
+    def _must_reanchor(self, key: str, scope: ScopeState, now: int) -> bool:
+        """True when a refusal has to store the time, because the clock has jumped back: refill would stall."""
+        stored = self._scopes.get(key)
+        return stored is not None and now < stored.at - self._skew and any(scope.levels)
 
     def _epochs(self, op: Op | None) -> tuple[int, int]:
         """Epochs of a named operation are drawn from its name, as in Lua; others are counted, beyond those."""

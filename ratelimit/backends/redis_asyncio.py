@@ -52,9 +52,9 @@ class AsyncPoolExecutor:
     def _enter_loop(self) -> None:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._loop = loop
             self._pool = self._make_pool()
             self._free = asyncio.Semaphore(self._max_connections)
+            self._loop = loop
 
     async def execute(self, attempt: Attempt) -> object:
         """As `AsyncExecutor.execute`. Waits in line for a free connection, within the time of the attempt."""
@@ -98,8 +98,8 @@ class AsyncClusterExecutor:
         """As `AsyncExecutor.execute`."""
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
-            self._loop = loop
             self._cluster = self._make_cluster()
+            self._loop = loop
         async with asyncio.timeout(attempt.timeout):
             return await self._cluster.execute_command(*attempt.call.command(by_text=attempt.by_text))
 

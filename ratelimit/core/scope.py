@@ -14,7 +14,8 @@ it. `lua/` says the same in Lua; `tests/parity` holds the two and an exact model
   had been charged at the start (promise P6). Design and proof: docs/reservations.md.
 * Epoch: drawn anew whenever the numbers that a mark was taken in no longer hold (a bucket vanished, a plan changed,
   the clock was set back, the sum of refunds ran full). A mark of another epoch is worth nothing.
-* Clock: stored time never moves back. A step back beyond the skew is believed, with no credit for any time.
+* Clock: stored time never moves back. A step back beyond the skew is believed, with no credit for any time, and
+  stored even by a refusal.
 """
 
 from __future__ import annotations

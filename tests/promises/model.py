@@ -132,9 +132,12 @@ class Model:
         )
         marks = []
         for subject, state, specs in opened:
+            before = self.subjects.get(subject)
+            jumped = before is not None and now < before.at - self.skew_us and self._now(subject, now) is not None
             if allowed:
                 for spec in specs:
                     state.buckets[name(spec)].level += cost.get(spec.meter, 0)
+            if allowed or jumped:
                 self.subjects[subject] = state
             marks.append(self._mark(subject, state, specs, cost))
         if allowed:

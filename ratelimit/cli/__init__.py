@@ -1,0 +1,54 @@
+"""The command line: `ratelimit replay` and `ratelimit plans`.
+
+What is wrong with an option, a file or a backend is one line on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+from ratelimit.cli.plans import plans
+from ratelimit.cli.replay import replay
+
+__all__ = ("app", "run")
+
+_DISTRIBUTION = "llm-ratelimit"
+
+app = typer.Typer(
+    name="ratelimit",
+    help="The quota engine for LLM gateways: look at plans, and replay recorded traffic against them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(replay)
+app.command()(plans)
+
+
+def _show_version(wanted: bool) -> None:
+    if not wanted:
+        return
+    try:
+        typer.echo(f"ratelimit {version(_DISTRIBUTION)}")
+    except PackageNotFoundError:
+        typer.echo("ratelimit (not installed: run from a checkout)")
+    raise typer.Exit
+
+
+@app.callback()
+def _main(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """The quota engine for LLM gateways: look at plans, and replay recorded traffic against them."""
+
+
+def run() -> None:
+    """Run the command line on the arguments of this process; ends in SystemExit."""
+    app()
