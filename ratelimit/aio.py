@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,7 +22,7 @@ from ratelimit.core.keys import KeyMaker
 from ratelimit.core.settlement import Settlement
 from ratelimit.core.token import open_token, seal_token
 from ratelimit.errors import RateLimited
-from ratelimit.intake import Intake, OpMaker, Scope, check_meters, check_timeout, real_cost
+from ratelimit.intake import Intake, OpMaker, Scope, check_timeout
 from ratelimit.on_error import OnError, check_on_error
 from ratelimit.plans import Plan, PlanRegistry
 from ratelimit.reservation import AsyncReservation
@@ -145,8 +145,7 @@ class AsyncLimiter:
         **meters: int,
     ) -> Acquisition:
         """As `Limiter.acquire`: `reservation = await limiter.acquire(...)` or `async with limiter.acquire(...)`."""
-        amounts = {"requests": requests, "tokens": tokens, **meters}
-        return Acquisition(lambda: self._acquire(subject, plan, group, amounts, timeout, on_error))
+        return Acquisition(lambda: self._acquire(subject, plan, group, requests, tokens, meters, timeout, on_error))
 
     async def try_acquire(
         self,
@@ -161,9 +160,8 @@ class AsyncLimiter:
         **meters: int,
     ) -> Decision[AsyncReservation]:
         """As `Limiter.try_acquire`."""
-        amounts = {"requests": requests, "tokens": tokens, **meters}
         try:
-            reservation = await self._acquire(subject, plan, group, amounts, timeout, on_error)
+            reservation = await self._acquire(subject, plan, group, requests, tokens, meters, timeout, on_error)
         except RateLimited as refused:
             return refused.decision
         return Decision(allowed=True, standings=reservation.standings, reservation=reservation)
@@ -179,7 +177,7 @@ class AsyncLimiter:
         **meters: int,
     ) -> tuple[Standing, ...]:
         """As `Limiter.peek`."""
-        holds = self._intake.holds(subject, plan, group, {"requests": requests, "tokens": tokens, **meters})
+        holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         await self._backend.peek(holds)
         return tuple(
             standing for hold in holds for standing in standings(hold.layout, hold.at, hold.lag, hold.levels, hold.costs)
@@ -217,12 +215,14 @@ class AsyncLimiter:
         subject: str | Sequence[Scope],
         plan: str | Plan | None,
         group: str | None,
-        amounts: dict[str, int],
+        requests: int,
+        tokens: int,
+        meters: dict[str, int],
         timeout: float | None,
         on_error: OnError,
     ) -> AsyncReservation:
         check_on_error(on_error)
-        holds = self._intake.holds(subject, plan, group, amounts)
+        holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
             return await self._wait(holds, check_timeout(timeout), on_error)
         op = None if self._local else self._name()
@@ -233,10 +233,10 @@ class AsyncLimiter:
     def _seal(self, op: Op, holds: Sequence[Hold]) -> str:
         return seal_token(op.id, op.page, holds, self._secret)
 
-    async def _settle(self, holds: Sequence[Hold], amounts: Mapping[str, int], op: Op | None) -> Settlement:
-        check_meters(holds, amounts)
-        settled = await self._backend.settle(holds, [real_cost(hold, amounts) for hold in holds], op)
-        self._lines.nudge(holds[0].key)
+    async def _settle(self, holds: Sequence[Hold], real: Sequence[Sequence[int]], op: Op | None) -> Settlement:
+        settled = await self._backend.settle(holds, real, op)
+        if self._lines.waiting:
+            self._lines.nudge(holds[0].key)
         return settled
 
     async def _wait(self, holds: list[Hold], timeout: float, on_error: OnError) -> AsyncReservation:

@@ -28,15 +28,13 @@ __all__ = (
     "check_timeout",
     "price",
     "real_cost",
+    "real_costs",
 )
 
 AMOUNT_MAX: Final = 2**53
 STANDARD_METERS: Final = frozenset({"requests", "tokens", "input_tokens", "output_tokens"})
 """Meters that any call may name, whether the plan limits them or not. Any other must be one that a plan limits."""
 _KEYS_MAX: Final = 65_536
-_LAYOUTS_MAX: Final = 1_024
-_USUAL: Final = 2
-"""Requests and tokens are always named; with more meters, one may be misspelt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +78,15 @@ class Intake:
         self._plans = plans
         self._key_maker = keys
         self._keys: dict[tuple[str, str | None], str] = {}
-        self._layouts: dict[str, Layout] = {}
 
     def holds(
         self,
         who: str | Sequence[Scope],
         plan: str | Plan | None,
         group: str | None,
-        amounts: Mapping[str, int],
+        requests: int,
+        tokens: int,
+        meters: Mapping[str, int],
     ) -> list[Hold]:
         """One hold per scope, priced.
 
@@ -95,10 +94,9 @@ class Intake:
             ConfigError: an amount, subject, plan, group or meter that cannot be right.
             CostExceedsLimit: a cost larger than a bucket.
         """
+        amounts = {"requests": requests, "tokens": tokens, **meters}
         check_amounts(amounts)
-        if type(who) is str and type(plan) is str and (known := self._layouts.get(plan)) is not None:
-            holds = [Hold(self._keys.get((who, group)) or self.key(who, group), known, price(known, amounts))]
-        elif type(who) is str:
+        if isinstance(who, str):
             layout = self._layout(plan)
             holds = [Hold(self.key(who, group), layout, price(layout, amounts))]
         else:
@@ -107,8 +105,7 @@ class Intake:
                 for scope, layout in self._scopes(who, plan)
             ]
             _check_group(holds)
-        if len(amounts) > _USUAL:
-            check_meters(holds, amounts)
+        check_meters(holds, amounts)
         return holds
 
     def _scopes(self, who: object, plan: object) -> list[tuple[Scope, Layout]]:
@@ -123,10 +120,7 @@ class Intake:
     def _layout(self, plan: str | Plan | None) -> Layout:
         if plan is None:
             raise ConfigError("no plan given: pass plan=... (a subject without a plan is never unlimited)")
-        layout = self._plans.resolve(plan).layout
-        if type(plan) is str and len(self._layouts) < _LAYOUTS_MAX:
-            self._layouts[plan] = layout
-        return layout
+        return self._plans.resolve(plan).layout
 
     def key(self, subject: str, group: str | None) -> str:
         """The name of a subject's state."""
@@ -158,12 +152,31 @@ def price(layout: Layout, amounts: Mapping[str, int]) -> list[int]:
     return costs
 
 
-def real_cost(hold: Hold, amounts: Mapping[str, int]) -> list[int]:
-    """The real cost per bucket, in units: as named in `amounts`, else as reserved. May exceed the bucket."""
-    return [
-        min(amounts[spec.meter], LEVEL_MAX // spec.units) * spec.units if spec.meter in amounts else reserved
-        for spec, reserved in zip(hold.layout.specs, hold.costs, strict=True)
-    ]
+def real_costs(
+    holds: Sequence[Hold], requests: int | None, tokens: int | None, meters: Mapping[str, int]
+) -> list[Sequence[int]]:
+    """The real cost per bucket of each hold, in units: as named, else as reserved. May exceed the bucket.
+
+    Raises:
+        ConfigError: an amount or a meter that cannot be right.
+    """
+    amounts = dict(meters)
+    if requests is not None:
+        amounts["requests"] = requests
+    if tokens is not None:
+        amounts["tokens"] = tokens
+    check_amounts(amounts)
+    check_meters(holds, amounts)
+    return [real_cost(hold, amounts) for hold in holds]
+
+
+def real_cost(hold: Hold, amounts: Mapping[str, int]) -> Sequence[int]:
+    """The real cost per bucket of one hold, in units: as named in `amounts`, else as reserved."""
+    costs = list(hold.costs)
+    for i, (meter, units) in enumerate(hold.layout.prices):
+        if meter in amounts:
+            costs[i] = min(amounts[meter], LEVEL_MAX // units) * units
+    return costs
 
 
 def check_amounts(amounts: Mapping[str, int]) -> None:
@@ -195,8 +208,8 @@ def check_meters(holds: Sequence[Hold], amounts: Mapping[str, int]) -> None:
     Raises:
         ConfigError: naming the meters that are limited.
     """
-    for meter in amounts.keys() - STANDARD_METERS:
-        if not any(meter in hold.layout.meters for hold in holds):
+    for meter in amounts:
+        if meter not in STANDARD_METERS and not any(meter in hold.layout.meters for hold in holds):
             limited = sorted({meter for hold in holds for meter in hold.layout.meters})
             raise ConfigError(f"no plan of this call limits {meter!r}: it would not be counted; limited are {', '.join(limited)}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from threading import Condition, RLock
 from types import TracebackType
@@ -22,13 +22,16 @@ from ratelimit.core.keys import KeyMaker
 from ratelimit.core.settlement import Settlement
 from ratelimit.core.token import open_token, seal_token
 from ratelimit.errors import RateLimited
-from ratelimit.intake import Intake, OpMaker, Scope, check_meters, check_timeout, real_cost
+from ratelimit.express import ExpressLane
+from ratelimit.intake import Intake, OpMaker, Scope, check_timeout
 from ratelimit.on_error import OnError, check_on_error
 from ratelimit.plans import Plan, PlanRegistry
 from ratelimit.reservation import Reservation
 from ratelimit.waiting import Lines, Ticket
 
 __all__ = ("Limiter",)
+
+_LANES_MAX = 65_536
 
 
 class Limiter:
@@ -58,6 +61,7 @@ class Limiter:
         self._name = OpMaker(retention or Retention())
         # In this process no answer can get lost, so operations need names only once they leave it.
         self._local = isinstance(backend, MemoryBackend)
+        self._lanes: dict[tuple[str, str, str | None], ExpressLane] = {}
         self._lines = Lines()
         self._lines_lock = RLock()
 
@@ -142,15 +146,28 @@ class Limiter:
             ConfigError: an argument that cannot be right.
             BackendError: the backend could not decide.
         """
-        if on_error != "refund_tokens":
-            check_on_error(on_error)
-        holds = self._intake.holds(subject, plan, group, {"requests": requests, "tokens": tokens, **meters})
+        if type(subject) is str and type(plan) is str and not (meters or timeout) and on_error == "refund_tokens":
+            lane = self._lanes.get((subject, plan, group))
+            reservation = None if lane is None else lane.reserve(requests, tokens)
+            if reservation is not None:
+                return reservation
+        check_on_error(on_error)
+        holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
             return self._wait(holds, check_timeout(timeout), on_error)
         op = None if self._local else self._name()
-        if self._backend.reserve(holds, op):
-            return Reservation(self, holds, op, on_error)
-        raise RateLimited(decide(False, holds))
+        if not self._backend.reserve(holds, op):
+            raise RateLimited(decide(False, holds))
+        if type(subject) is str and type(plan) is str:
+            self._open_lane((subject, plan, group), holds[0])
+        return Reservation(self, holds, op, on_error)
+
+    def _open_lane(self, name: tuple[str, str, str | None], hold: Hold) -> None:
+        """Let later calls like this one go the short way, where there is one."""
+        if isinstance(self._backend, MemoryBackend) and hold.layout.express:
+            if len(self._lanes) >= _LANES_MAX:
+                self._lanes.clear()
+            self._lanes[name] = ExpressLane(self, self._backend, hold.key, hold.layout)
 
     def try_acquire(
         self,
@@ -190,7 +207,7 @@ class Limiter:
             ConfigError: an argument that cannot be right.
             BackendError: the backend could not answer.
         """
-        holds = self._intake.holds(subject, plan, group, {"requests": requests, "tokens": tokens, **meters})
+        holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         self._backend.peek(holds)
         return tuple(
             standing for hold in holds for standing in standings(hold.layout, hold.at, hold.lag, hold.levels, hold.costs)
@@ -232,16 +249,15 @@ class Limiter:
     def _seal(self, op: Op, holds: Sequence[Hold]) -> str:
         return seal_token(op.id, op.page, holds, self._secret)
 
-    def _settle(self, holds: Sequence[Hold], amounts: Mapping[str, int], op: Op | None) -> Settlement:
-        check_meters(holds, amounts)
-        settled = self._backend.settle(holds, [real_cost(hold, amounts) for hold in holds], op)
-        self._nudge(holds[0].key)
+    def _settle(self, holds: Sequence[Hold], real: Sequence[Sequence[int]], op: Op | None) -> Settlement:
+        settled = self._backend.settle(holds, real, op)
+        if self._lines.waiting:
+            self._nudge(holds[0].key)
         return settled
 
     def _nudge(self, key: str) -> None:
-        if self._lines:
-            with self._lines_lock:
-                self._lines.nudge(key)
+        with self._lines_lock:
+            self._lines.nudge(key)
 
     def _wait(self, holds: list[Hold], timeout: float, on_error: OnError) -> Reservation:
         """Stand in line; see `ratelimit.waiting`."""

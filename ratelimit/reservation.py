@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from threading import Lock
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -14,7 +15,7 @@ from ratelimit.core.decision import Standing, standings
 from ratelimit.core.hold import Hold
 from ratelimit.core.settlement import Settlement
 from ratelimit.errors import BackendError
-from ratelimit.intake import check_amounts
+from ratelimit.intake import real_costs
 from ratelimit.on_error import OnError, amounts_after_error
 
 if TYPE_CHECKING:
@@ -79,16 +80,11 @@ class Reservation(_Held):
     __slots__ = ("_limiter", "_lock")
 
     def __init__(self, limiter: Limiter, holds: Sequence[Hold], op: Op | None, on_error: OnError) -> None:
-        # Not super().__init__(): this line is on the hot path of the memory backend.
+        super().__init__(holds, op, on_error)
         self._limiter = limiter
-        self._holds = holds
-        self._op = op
-        self._on_error = on_error
-        self._exported = False
-        self._settlement = None
-        self._lock = Lock()
+        self._lock: AbstractContextManager[object] = Lock()
 
-    def settle(self, **amounts: int) -> Settlement:
+    def settle(self, *, requests: int | None = None, tokens: int | None = None, **meters: int) -> Settlement:
         """Replace the estimate by the real amounts; meters that are not named stay at the estimate.
 
         Settling again is harmless and returns the first settlement. After a :class:`BackendError` it may be repeated:
@@ -98,10 +94,10 @@ class Reservation(_Held):
             ConfigError: an amount that is not a whole number from 0 to 2**53, or a meter that no plan here limits.
             BackendError: the backend did not answer; the reservation is still open.
         """
-        check_amounts(amounts)
+        real = real_costs(self._holds, requests, tokens, meters)
         with self._lock:
             if self._settlement is None:
-                self._settlement = self._limiter._settle(self._holds, amounts, self._op)
+                self._settlement = self._limiter._settle(self._holds, real, self._op)
             return self._settlement
 
     def cancel(self) -> Settlement:
@@ -145,12 +141,12 @@ class AsyncReservation(_Held):
         self._limiter = limiter
         self._lock = asyncio.Lock()
 
-    async def settle(self, **amounts: int) -> Settlement:
+    async def settle(self, *, requests: int | None = None, tokens: int | None = None, **meters: int) -> Settlement:
         """As :meth:`Reservation.settle`. Cancelled, the reservation is still open and may be settled again."""
-        check_amounts(amounts)
+        real = real_costs(self._holds, requests, tokens, meters)
         async with self._lock:
             if self._settlement is None:
-                self._settlement = await self._limiter._settle(self._holds, amounts, self._op)
+                self._settlement = await self._limiter._settle(self._holds, real, self._op)
             return self._settlement
 
     async def cancel(self) -> Settlement:

@@ -86,14 +86,14 @@ class Lines:
 
     def __init__(self) -> None:
         self._lines: dict[str, Line] = {}
-
-    def __len__(self) -> int:
-        return len(self._lines)
+        self.waiting = False
+        """True while anybody waits: a plain attribute, because every settle asks."""
 
     def enter(self, key: str, ticket: Ticket) -> Line:
         """Join the line of a scope key."""
         line = self._lines.setdefault(_tag(key), Line())
         line.join(ticket)
+        self.waiting = True
         return line
 
     def leave(self, key: str, ticket: Ticket) -> None:
@@ -103,6 +103,7 @@ class Lines:
             line.leave(ticket)
             if not line.tickets:
                 del self._lines[_tag(key)]
+        self.waiting = bool(self._lines)
 
     def nudge(self, key: str) -> None:
         """Something was given back to a scope: whoever waits for it may fit now."""

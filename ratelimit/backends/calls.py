@@ -49,10 +49,13 @@ class ScriptCall:
     args: Sequence[bytes]
     op: bytes
 
-    def command(self, *, by_text: bool) -> tuple[str | bytes | int, ...]:
-        """The EVALSHA command, or the EVAL command with the same keys and arguments."""
+    def command(self, *, by_text: bool) -> tuple[str | bytes, ...]:
+        """The EVALSHA command, or the EVAL command with the same keys and arguments.
+
+        No int among them: hiredis crashes the process when a signal handler raises while it packs one.
+        """
         start = ("EVAL", self.script.text) if by_text else ("EVALSHA", self.script.sha)
-        return (*start, len(self.keys), *self.keys, *self.args)
+        return (*start, str(len(self.keys)), *self.keys, *self.args)
 
 
 class Calls:

@@ -182,15 +182,26 @@ def async_executor(
     )
 
 
-def _copy_pool(pool: Any, own: Mapping[str, Any], sentinel_class: type) -> Any:
+def _copy_pool(pool: Any, own: Mapping[str, Any], sentinel_class: type[Any]) -> Any:
     """A pool of our own that connects like the client's. Hooks that belong to the client's pool stay with it."""
     hooks = ("maint_notifications", "oss_cluster", "orig_", "connection_pool", "event_dispatcher")
     settings = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith(hooks)}
     settings = {**settings, **own, "retry_on_timeout": False, "connection_class": pool.connection_class}
     if isinstance(pool, sentinel_class):
-        return type(pool)(pool.service_name, pool.sentinel_manager, **settings)
+        return sentinel_class(pool.service_name, _copy_sentinel(pool.sentinel_manager, own), **settings)
     base = redis.asyncio.ConnectionPool if sentinel_class is AsyncSentinelPool else redis.ConnectionPool
     return base(**settings)
+
+
+def _copy_sentinel(manager: Any, own: Mapping[str, Any]) -> Any:
+    """A Sentinel of our own at the same addresses: the client's asks with retries and timeouts that are not ours."""
+    addresses = [sentinel.connection_pool.connection_kwargs for sentinel in manager.sentinels]
+    made: Any = AsyncSentinel if isinstance(manager, AsyncSentinel) else Sentinel
+    return made(
+        [(address["host"], address["port"]) for address in addresses],
+        min_other_sentinels=manager.min_other_sentinels,
+        sentinel_kwargs={**manager.sentinel_kwargs, **own},
+    )
 
 
 def _login(settings: Mapping[str, Any]) -> dict[str, Any]:

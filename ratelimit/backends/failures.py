@@ -16,7 +16,12 @@ _REDIRECTED = (said.ReadOnlyError, said.BusyLoadingError, said.MasterDownError, 
 
 def drops_connection(error: BaseException) -> bool:
     """True unless the server answered in full and would answer again: then the connection is as good as before."""
-    return not isinstance(error, said.ResponseError) or isinstance(error, _REDIRECTED)
+    return not isinstance(error, said.ResponseError) or _leads_elsewhere(error)
+
+
+def _leads_elsewhere(error: BaseException) -> bool:
+    # Servers before 7.0 wrap what a script meets: "ERR Error running script (...): ...: -READONLY You can't write ...".
+    return isinstance(error, _REDIRECTED) or (isinstance(error, said.ResponseError) and "-READONLY " in str(error))
 
 
 def translate(error: Exception, script: Script) -> Exception:
@@ -31,7 +36,7 @@ def translate(error: Exception, script: Script) -> Exception:
         return TryAgain(BackendTimeout("no answer within the time of one attempt; the operation may have happened"))
     if isinstance(error, (said.AuthenticationError, said.AuthorizationError, said.NoPermissionError)):
         return BackendUnavailable(f"the server refuses these credentials: {text}; grant +evalsha +eval on the prefix, see docs/redis.md")
-    if isinstance(error, (said.ConnectionError, OSError, said.RedisClusterException, *_REDIRECTED)):
+    if isinstance(error, (said.ConnectionError, OSError, said.RedisClusterException)) or _leads_elsewhere(error):
         return TryAgain(BackendUnavailable(f"cannot reach a server that serves: {text}"))
     if isinstance(error, said.ResponseError):
         return _refused(text)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import count
-from threading import Lock
+from threading import RLock
 
 from ratelimit.backends.base import Op, Retention
-from ratelimit.clock import Clock, monotonic_us
+from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
-from ratelimit.core.scope import ScopeState, charge, correct, open_scope, settle_scope
+from ratelimit.core.scope import ScopeState, open_scope, settle_scope
 from ratelimit.core.settlement import Outcome, Settlement
 
 __all__ = ("AsyncMemoryBackend", "MemoryBackend")
@@ -20,35 +21,32 @@ _SWEEP = 4
 
 
 class MemoryBackend:
-    """Thread-safe, in whole integers like the Lua, and bounded: what has drained is forgotten."""
+    """Thread-safe, in whole integers like the Lua, and bounded: what has drained is forgotten.
 
-    def __init__(self, *, clock: Clock = monotonic_us, retention: Retention | None = None) -> None:
-        self._clock = clock
+    `clock` counts microseconds; the default is the system's monotonic clock. The lock, the scopes by key and the clock
+    are shared with `ratelimit.express`, which goes past these methods.
+    """
+
+    def __init__(self, *, clock: Clock | None = None, retention: Retention | None = None) -> None:
+        self.clock_ns = time.monotonic_ns if clock is None else lambda: clock() * 1000
         retention = retention or Retention()
         self._skew = retention.head.skew_us
-        self._lock = Lock()
-        self._scopes: OrderedDict[str, ScopeState] = OrderedDict()
+        self.lock = RLock()
+        self.scopes: OrderedDict[str, ScopeState] = OrderedDict()
         self._epoch = count(2**32)
         self._log = _OperationLog(retention.head.page_ttl_ms * 1000)
 
     def __repr__(self) -> str:
-        return f"<MemoryBackend: {len(self._scopes)} scopes>"
+        return f"<MemoryBackend: {len(self.scopes)} scopes>"
 
     def __len__(self) -> int:
         """Scopes remembered."""
-        return len(self._scopes)
+        return len(self.scopes)
 
     def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
         """As `Backend.reserve`. Within a process no answer gets lost: an operation is remembered only if it is named."""
-        with self._lock:
-            now = self._clock()
-            if op is None and len(holds) == 1:
-                hold = holds[0]
-                stored = self._scopes.get(hold.key)
-                if stored is not None and stored.layout is hold.layout and now >= stored.at:
-                    fits = charge(stored, hold, now)
-                    if fits is not None:
-                        return fits
+        with self.lock:
+            now = self.clock_ns() // 1000
             if op is not None and self._log.answer(op.id, holds, now):
                 return True
             return self._reserve(holds, op, now)
@@ -56,13 +54,13 @@ class MemoryBackend:
     def _reserve(self, holds: Sequence[Hold], op: Op | None, now: int) -> bool:
         """Any number of scopes, in any state."""
         epoch, _ = self._epochs(op)
-        opened = [open_scope(self._scopes.get(hold.key), hold.layout, now, self._skew, epoch) for hold in holds]
+        opened = [open_scope(self.scopes.get(hold.key), hold.layout, now, self._skew, epoch) for hold in holds]
         allowed = all(map(_fits, opened, holds))
         for hold, scope in zip(holds, opened, strict=True):
             count = len(hold.costs)
             if allowed:
                 charged = [level + cost for level, cost in zip(scope.levels, hold.costs, strict=False)]
-                scope.levels = charged + scope.levels[count:]
+                scope.levels = [*charged, *scope.levels[count:]]
             if allowed or self._must_reanchor(hold.key, scope, now):
                 self._store(hold.key, scope, now)
             hold.epoch, hold.at, hold.lag = scope.epoch, scope.at, scope.at - now
@@ -73,20 +71,8 @@ class MemoryBackend:
 
     def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """As `Backend.settle`."""
-        with self._lock:
-            now = self._clock()
-            if op is None and len(holds) == 1:
-                hold = holds[0]
-                stored = self._scopes.get(hold.key)
-                if (
-                    stored is not None
-                    and stored.layout is hold.layout
-                    and stored.epoch == hold.epoch
-                    and now >= stored.at
-                ):
-                    credits = correct(stored, hold, actual[0], now)
-                    if credits is not None:
-                        return Settlement(holds, ((now, 0, stored.levels, credits),), False)
+        with self.lock:
+            now = self.clock_ns() // 1000
             repeated = op is not None and not self._log.first_settle(op.id, now)
             outcomes = [self._settle(hold, real, op, now, repeated) for hold, real in zip(holds, actual, strict=True)]
         return Settlement(holds, outcomes, repeated)
@@ -95,7 +81,7 @@ class MemoryBackend:
         """One scope, in any state."""
         debts = [0 if repeated else real - cost for real, cost in zip(actual, hold.costs, strict=True)]
         scope, levels, credits = settle_scope(
-            self._scopes.get(hold.key),
+            self.scopes.get(hold.key),
             hold.layout,
             now,
             self._skew,
@@ -112,23 +98,23 @@ class MemoryBackend:
 
     def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""
-        with self._lock:
-            now = self._clock()
+        with self.lock:
+            now = self.clock_ns() // 1000
             for hold in holds:
-                scope = open_scope(self._scopes.get(hold.key), hold.layout, now, self._skew, 0)
+                scope = open_scope(self.scopes.get(hold.key), hold.layout, now, self._skew, 0)
                 hold.at, hold.lag, hold.levels = scope.at, scope.at - now, scope.levels[: len(hold.costs)]
 
     def reset(self, keys: Sequence[str]) -> bool:
         """As `Backend.reset`."""
-        with self._lock:
-            return any([self._scopes.pop(key, None) is not None for key in keys])
+        with self.lock:
+            return any([self.scopes.pop(key, None) is not None for key in keys])
 
     def close(self) -> None:
         """Nothing to give back."""
 
     def _must_reanchor(self, key: str, scope: ScopeState, now: int) -> bool:
         """True when a refusal has to store the time, because the clock has jumped back: refill would stall."""
-        stored = self._scopes.get(key)
+        stored = self.scopes.get(key)
         return stored is not None and now < stored.at - self._skew and any(scope.levels)
 
     def _epochs(self, op: Op | None) -> tuple[int, int]:
@@ -136,17 +122,17 @@ class MemoryBackend:
         return (next(self._epoch), next(self._epoch)) if op is None else op.epochs
 
     def _store(self, key: str, scope: ScopeState, now: int) -> None:
-        new = key not in self._scopes
-        self._scopes[key] = scope
+        new = key not in self.scopes
+        self.scopes[key] = scope
         if new:
             self._sweep(now)
 
     def _sweep(self, now: int) -> None:
         """Look at the scopes that were looked at longest ago, and forget those that have drained."""
-        for _ in range(min(_SWEEP, len(self._scopes))):
-            key, scope = self._scopes.popitem(last=False)
+        for _ in range(min(_SWEEP, len(self.scopes))):
+            key, scope = self.scopes.popitem(last=False)
             if scope.drained_at() > now:
-                self._scopes[key] = scope
+                self.scopes[key] = scope
 
 
 def _fits(scope: ScopeState, hold: Hold) -> bool:
@@ -159,7 +145,7 @@ class _OperationLog:
 
     def __init__(self, keep_us: int) -> None:
         self._keep_us = keep_us
-        self._answers: OrderedDict[bytes, tuple[int, list[tuple[int, int, list[int], list[int]]]]] = OrderedDict()
+        self._answers: OrderedDict[bytes, tuple[int, list[tuple[int, int, Sequence[int], Sequence[int]]]]] = OrderedDict()
         self._settled: OrderedDict[bytes, int] = OrderedDict()
 
     def record(self, op_id: bytes, holds: Sequence[Hold], now: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from queue import Empty, SimpleQueue
 from random import Random
-from threading import BoundedSemaphore
 from typing import Protocol
 
 from redis import RedisCluster
@@ -44,16 +44,23 @@ class PoolExecutor:
 
     def __init__(self, pool: ConnectionPool, max_connections: int) -> None:
         self._pool = pool
-        self._free = BoundedSemaphore(max_connections)
+        # One None per connection that may be opened. Not a semaphore: those are written in Python, and an exception that a
+        # signal raises inside one leaves its inner lock behind locked, so that every later call would hang.
+        self._free: SimpleQueue[None] = SimpleQueue()
+        for _ in range(max_connections):
+            self._free.put(None)
 
     def execute(self, attempt: Attempt) -> object:
         """As `Executor.execute`. Waits for a free connection no longer than the attempt may take."""
-        if not self._free.acquire(timeout=attempt.timeout):
-            raise TryAgain(BackendTimeout("no free connection within the time of one attempt; raise max_connections"))
+        try:
+            self._free.get(timeout=attempt.timeout)
+        except Empty:
+            error = BackendTimeout("no free connection within the time of one attempt; raise max_connections")
+            raise TryAgain(error) from None
         try:
             return self._execute(attempt)
         finally:
-            self._free.release()
+            self._free.put(None)
 
     def _execute(self, attempt: Attempt) -> object:
         connection = self._pool.get_connection()
@@ -74,6 +81,9 @@ class PoolExecutor:
     def close(self) -> None:
         """As `Executor.close`."""
         self._pool.disconnect()
+        # A Sentinel pool asks through clients that are ours too, and does not close them.
+        for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):
+            sentinel.close()
 
 
 class ClusterExecutor:

@@ -83,6 +83,9 @@ class AsyncPoolExecutor:
         """As `AsyncExecutor.close`."""
         if self._loop is asyncio.get_running_loop():
             await self._pool.disconnect()
+            # A Sentinel pool asks through clients that are ours too, and does not close them.
+            for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):
+                await sentinel.aclose()
         self._loop = None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ratelimit.core.limit import Layout
 
 __all__ = ("Hold",)
@@ -17,15 +19,16 @@ class Hold:
 
     __slots__ = ("at", "costs", "epoch", "key", "lag", "layout", "levels", "refunded")
 
-    def __init__(self, key: str, layout: Layout, costs: list[int]) -> None:
+    def __init__(self, key: str, layout: Layout, costs: Sequence[int]) -> None:
         self.key = key
         self.layout = layout
         self.costs = costs
-        self.epoch = 0
-        self.at = 0
         self.lag = 0
-        self.levels: list[int] = []
-        self.refunded: list[int] = []
+
+    epoch: int
+    at: int
+    levels: Sequence[int]
+    refunded: Sequence[int]
 
     def marks(self) -> list[int]:
         """Per bucket, the most that may be given back later, before drain and other refunds are taken off."""

@@ -133,6 +133,8 @@ class Layout:
     """Units that fit, per bucket."""
     prices: tuple[tuple[str, int], ...] = field(init=False)
     """(meter, units per token) per bucket."""
+    express: bool = field(init=False)
+    """True for requests and tokens, both in microseconds: what the express lane of the memory backend serves."""
 
     def __post_init__(self) -> None:
         if not self.specs:
@@ -149,3 +151,4 @@ class Layout:
         object.__setattr__(self, "rates", tuple(spec.rate for spec in self.specs))
         object.__setattr__(self, "capacities", tuple(spec.capacity for spec in self.specs))
         object.__setattr__(self, "prices", tuple((spec.meter, spec.units) for spec in self.specs))
+        object.__setattr__(self, "express", self.fine and self.meters == ("requests", "tokens"))

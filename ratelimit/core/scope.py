@@ -23,10 +23,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ratelimit.core.hold import Hold
 from ratelimit.core.limit import LEVEL_MAX, Layout
 
-__all__ = ("ScopeState", "Terms", "charge", "convert_level", "correct", "open_scope", "settle_scope")
+__all__ = ("ScopeState", "Terms", "convert_level", "open_scope", "settle_scope")
 
 _EXACT = 2**53
 
@@ -50,7 +49,7 @@ class ScopeState:
     __slots__ = ("at", "epoch", "layout", "levels", "refunded", "specs")
 
     def __init__(
-        self, *, epoch: int, at: int, layout: Layout | None, specs: Sequence[Terms], levels: list[int], refunded: list[int]
+        self, *, epoch: int, at: int, layout: Layout | None, specs: Sequence[Terms], levels: Sequence[int], refunded: Sequence[int]
     ) -> None:
         self.epoch = epoch
         self.at = at
@@ -103,7 +102,7 @@ def _at(stored: ScopeState, now: int, skew: int, epoch: int) -> ScopeState | Non
     """A drained copy, under the clock rules of promise P7. One that has drained altogether is the same as none."""
     reanchored = now < stored.at - skew
     at = now if reanchored else max(now, stored.at)
-    levels = stored.levels.copy() if reanchored else stored.drained(at)
+    levels = list(stored.levels) if reanchored else stored.drained(at)
     if not any(levels):
         return None
     return ScopeState(
@@ -112,7 +111,7 @@ def _at(stored: ScopeState, now: int, skew: int, epoch: int) -> ScopeState | Non
         layout=stored.layout,
         specs=stored.specs,
         levels=levels,
-        refunded=[0] * len(stored.levels) if reanchored else stored.refunded.copy(),
+        refunded=[0] * len(stored.levels) if reanchored else list(stored.refunded),
     )
 
 
@@ -235,56 +234,3 @@ def _settle_bucket(scope: ScopeState, i: int, debt: int, bound: int) -> int:
     scope.levels[i] = level - credit
     scope.refunded[i] += credit
     return credit
-
-
-# The common case on the memory backend: one scope in use, no plan change, no clock step. `charge` and `correct` do in
-# one pass and in place what the functions above do in general; the tests hold them to the same integers.
-
-
-def charge(scope: ScopeState, hold: Hold, now: int) -> bool | None:
-    """Reserve in place if it fits, and fill the hold. None, with nothing changed, when all has drained."""
-    levels = scope.drained(now)
-    charged = []
-    fits, used = True, 0
-    for level, cost, capacity in zip(levels, hold.costs, hold.layout.capacities):  # noqa: B905 - equal by construction
-        used |= level
-        level += cost
-        if level > capacity and cost:
-            fits = False
-        charged.append(level)
-    if not used:
-        return None
-    if fits:
-        scope.at = now
-        scope.levels = levels = charged
-    hold.epoch, hold.at, hold.levels, hold.refunded = scope.epoch, now, levels, scope.refunded
-    return fits
-
-
-def correct(scope: ScopeState, hold: Hold, actual: Sequence[int], now: int) -> list[int] | None:
-    """Settle in place; the credit per bucket. None, with nothing changed, when all has drained or refunds run full."""
-    levels = scope.drained(now)
-    if not any(levels):
-        return None
-    refunded, credits = scope.refunded.copy(), [0] * len(levels)
-    elapsed, layout = now - hold.at, hold.layout
-    for i, real in enumerate(actual):
-        debt = real - hold.costs[i]
-        if debt > 0:
-            levels[i] = min(levels[i] + debt, LEVEL_MAX)
-        elif debt:
-            if layout.fine:
-                drained = elapsed * layout.rates[i]
-            else:
-                tick = layout.specs[i].tick_us
-                drained = (now // tick - hold.at // tick) * layout.rates[i]
-            bound = hold.levels[i] + hold.refunded[i] - drained - refunded[i]
-            credit = min(-debt, bound, levels[i])
-            if credit > 0:
-                credits[i] = credit
-                levels[i] -= credit
-                refunded[i] += credit
-                if refunded[i] > LEVEL_MAX:
-                    return None
-    scope.at, scope.levels, scope.refunded = now, levels, refunded
-    return credits

@@ -9,7 +9,7 @@ from ratelimit.core.hold import Hold
 
 __all__ = ("Outcome", "Settlement")
 
-Outcome = tuple[int, int, list[int], list[int]]
+Outcome = tuple[int, int, Sequence[int], Sequence[int]]
 """Of one scope: time (us) and lag (us) as in a Hold, then per bucket the level after it and the units given back."""
 
 

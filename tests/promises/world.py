@@ -65,7 +65,7 @@ class World:
         """Forget everything, as at the start of an example."""
         self.now = self.latest = START_US
         self.model = Model(skew_us=5_000_000)
-        self.memory.reset(list(self.memory._scopes))
+        self.memory.reset(list(self.memory.scopes))
         self._prefix = f"w{next(_EXAMPLE)}"
 
     def _clock(self) -> int:
