@@ -61,7 +61,6 @@ class AsyncLimiter:
         plans: the plans that names refer to: a registry, a plan file, or None for the four built-in plans.
         prefix: start of every key on the backend.
         secret: keys the digests that stand for subjects (and seals tokens): the same in all workers. At most 64 bytes.
-        retention: what the backend was made with.
     """
 
     def __init__(
@@ -71,13 +70,12 @@ class AsyncLimiter:
         plans: PlanRegistry | str | Path | None = None,
         prefix: str = "rl",
         secret: str | bytes = b"",
-        retention: Retention | None = None,
     ) -> None:
-        self.plans = plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
+        self._plans = plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
         self._backend = backend
         self._secret = secret.encode() if isinstance(secret, str) else secret
-        self._intake = Intake(self.plans, KeyMaker(prefix, self._secret))
-        self._name = OpMaker(retention or Retention())
+        self._intake = Intake(self._plans, KeyMaker(prefix, self._secret))
+        self._name = OpMaker(backend.retention)
         # In this process no answer can get lost, so operations need names only once they leave it.
         self._local = isinstance(backend, AsyncMemoryBackend)
         self._lines = Lines()
@@ -103,7 +101,7 @@ class AsyncLimiter:
         """
         if is_memory_url(url):
             backend: AsyncBackend = AsyncMemoryBackend(MemoryBackend(retention=retention))
-            return cls(backend, plans=plans, prefix=prefix, secret=secret, retention=retention)
+            return cls(backend, plans=plans, prefix=prefix, secret=secret)
         return cls.from_client(
             url, plans=plans, prefix=prefix, secret=secret, retention=retention, policy=policy, max_connections=max_connections
         )
@@ -127,10 +125,15 @@ class AsyncLimiter:
         """
         policy = policy or RetryPolicy()
         backend = AsyncRedisBackend(async_executor(client, policy, max_connections), policy=policy, retention=retention)
-        return cls(backend, plans=plans, prefix=prefix, secret=secret, retention=retention)
+        return cls(backend, plans=plans, prefix=prefix, secret=secret)
 
     def __repr__(self) -> str:
         return f"<AsyncLimiter on {self._backend!r}>"
+
+    @property
+    def plans(self) -> PlanRegistry:
+        """The plans that names refer to. To change them, make a new limiter on the same backend, or pass Plans."""
+        return self._plans
 
     def acquire(
         self,
@@ -235,7 +238,7 @@ class AsyncLimiter:
 
     async def _settle(self, holds: Sequence[Hold], real: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         settled = await self._backend.settle(holds, real, op)
-        if self._lines.waiting:
+        if self._lines:
             self._lines.nudge(holds[0].key)
         return settled
 

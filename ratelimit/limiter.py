@@ -42,7 +42,6 @@ class Limiter:
         plans: the plans that names refer to: a registry, a plan file, or None for the four built-in plans.
         prefix: start of every key on the backend.
         secret: keys the digests that stand for subjects (and seals tokens): the same in all workers. At most 64 bytes.
-        retention: what the backend was made with.
     """
 
     def __init__(
@@ -52,17 +51,16 @@ class Limiter:
         plans: PlanRegistry | str | Path | None = None,
         prefix: str = "rl",
         secret: str | bytes = b"",
-        retention: Retention | None = None,
     ) -> None:
-        self.plans = plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
+        self._plans = plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
         self._backend = backend
         self._secret = secret.encode() if isinstance(secret, str) else secret
-        self._intake = Intake(self.plans, KeyMaker(prefix, self._secret))
-        self._name = OpMaker(retention or Retention())
+        self._intake = Intake(self._plans, KeyMaker(prefix, self._secret))
+        self._name = OpMaker(backend.retention)
         # In this process no answer can get lost, so operations need names only once they leave it.
         self._local = isinstance(backend, MemoryBackend)
         self._lanes: dict[tuple[str, str, str | None], ExpressLane] = {}
-        self._lines = Lines()
+        self.lines = Lines()
         self._lines_lock = RLock()
 
     @classmethod
@@ -87,7 +85,7 @@ class Limiter:
         """
         if is_memory_url(url):
             backend: Backend = MemoryBackend(retention=retention)
-            return cls(backend, plans=plans, prefix=prefix, secret=secret, retention=retention)
+            return cls(backend, plans=plans, prefix=prefix, secret=secret)
         return cls.from_client(
             url, plans=plans, prefix=prefix, secret=secret, retention=retention, policy=policy, max_connections=max_connections
         )
@@ -111,10 +109,15 @@ class Limiter:
         """
         policy = policy or RetryPolicy()
         backend = RedisBackend(executor(client, policy, max_connections), policy=policy, retention=retention)
-        return cls(backend, plans=plans, prefix=prefix, secret=secret, retention=retention)
+        return cls(backend, plans=plans, prefix=prefix, secret=secret)
 
     def __repr__(self) -> str:
         return f"<Limiter on {self._backend!r}>"
+
+    @property
+    def plans(self) -> PlanRegistry:
+        """The plans that names refer to. To change them, make a new limiter on the same backend, or pass Plans."""
+        return self._plans
 
     def acquire(
         self,
@@ -146,28 +149,33 @@ class Limiter:
             ConfigError: an argument that cannot be right.
             BackendError: the backend could not decide.
         """
-        if type(subject) is str and type(plan) is str and not (meters or timeout) and on_error == "refund_tokens":
-            lane = self._lanes.get((subject, plan, group))
-            reservation = None if lane is None else lane.reserve(requests, tokens)
-            if reservation is not None:
-                return reservation
+        if self._local and type(subject) is type(plan) is str and not (meters or timeout) and on_error == "refund_tokens":
+            lane = self._lanes.get((subject, plan, group)) or self._open_lane(subject, plan, group)
+            if lane is not None:
+                reservation = lane.reserve(requests, tokens)
+                if reservation is not None:
+                    return reservation
         check_on_error(on_error)
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
             return self._wait(holds, check_timeout(timeout), on_error)
         op = None if self._local else self._name()
-        if not self._backend.reserve(holds, op):
-            raise RateLimited(decide(False, holds))
-        if type(subject) is str and type(plan) is str:
-            self._open_lane((subject, plan, group), holds[0])
-        return Reservation(self, holds, op, on_error)
+        if self._backend.reserve(holds, op):
+            return Reservation(self, holds, op, on_error)
+        raise RateLimited(decide(False, holds))
 
-    def _open_lane(self, name: tuple[str, str, str | None], hold: Hold) -> None:
-        """Let later calls like this one go the short way, where there is one."""
-        if isinstance(self._backend, MemoryBackend) and hold.layout.express:
-            if len(self._lanes) >= _LANES_MAX:
-                self._lanes.clear()
-            self._lanes[name] = ExpressLane(self, self._backend, hold.key, hold.layout)
+    def _open_lane(self, subject: str, plan: str, group: str | None) -> ExpressLane | None:
+        """The short way of a subject under a plan, where there is one."""
+        if not isinstance(self._backend, MemoryBackend):
+            return None
+        layout = self._plans.resolve(plan).layout
+        if not layout.express:
+            return None
+        if len(self._lanes) >= _LANES_MAX:
+            self._lanes.clear()
+        lane = ExpressLane(self, self._backend, self._intake.key(subject, group), layout)
+        self._lanes[(subject, plan, group)] = lane
+        return lane
 
     def try_acquire(
         self,
@@ -251,13 +259,13 @@ class Limiter:
 
     def _settle(self, holds: Sequence[Hold], real: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         settled = self._backend.settle(holds, real, op)
-        if self._lines.waiting:
+        if self.lines:
             self._nudge(holds[0].key)
         return settled
 
     def _nudge(self, key: str) -> None:
         with self._lines_lock:
-            self._lines.nudge(key)
+            self.lines.nudge(key)
 
     def _wait(self, holds: list[Hold], timeout: float, on_error: OnError) -> Reservation:
         """Stand in line; see `ratelimit.waiting`."""
@@ -265,7 +273,7 @@ class Limiter:
         with self._lines_lock:
             turn = Condition(self._lines_lock)
             ticket = Ticket(deadline, turn.notify)
-            line = self._lines.enter(key, ticket)
+            line = self.lines.enter(key, ticket)
         try:
             while True:
                 with self._lines_lock:
@@ -287,4 +295,4 @@ class Limiter:
                         turn.wait(timeout=max(0.0, until - time.monotonic()))
         finally:
             with self._lines_lock:
-                self._lines.leave(key, ticket)
+                self.lines.leave(key, ticket)

@@ -14,8 +14,8 @@ from ratelimit.backends.base import Op
 from ratelimit.core.decision import Standing, standings
 from ratelimit.core.hold import Hold
 from ratelimit.core.settlement import Settlement
-from ratelimit.errors import BackendError
-from ratelimit.intake import real_costs
+from ratelimit.errors import BackendError, ConfigError
+from ratelimit.intake import real_cost, real_costs
 from ratelimit.on_error import OnError, amounts_after_error
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _log = logging.getLogger("ratelimit")
 class _Held:
     """What both kinds of reservation know."""
 
-    __slots__ = ("_exported", "_holds", "_on_error", "_op", "_settlement")
+    __slots__ = ("_exported", "_holds", "_on_error", "_op", "_settlement", "_wanted")
 
     def __init__(self, holds: Sequence[Hold], op: Op | None, on_error: OnError) -> None:
         self._holds = holds
@@ -38,6 +38,8 @@ class _Held:
         self._on_error = on_error
         self._exported = False
         self._settlement: Settlement | None = None
+        self._wanted: Sequence[Sequence[int]] | None = None
+        """The real cost that a settle asked for: one that failed is repeated on leaving the block."""
 
     def __repr__(self) -> str:
         state = "open" if self._settlement is None else "settled"
@@ -66,15 +68,35 @@ class _Held:
         """What the settle did; None while open."""
         return self._settlement
 
-    def _changes_nothing(self, amounts: Mapping[str, int]) -> bool:
-        """Leaving at the estimate needs no call: it stays charged as it is. A copy elsewhere may differ, so tell it."""
-        return not amounts and not self._exported
+    def _real(self, requests: int | None, tokens: int | None, meters: Mapping[str, int]) -> Sequence[Sequence[int]]:
+        """The real cost in units. After amounts that cannot be right the estimate is kept: something was used."""
+        try:
+            return real_costs(self._holds, requests, tokens, meters)
+        except ConfigError:
+            self._on_error = "keep"
+            raise
+
+    def _on_leaving(self, error: BaseException | None) -> Sequence[Sequence[int]] | None:
+        """What leaving the block settles to; None when there is nothing to do.
+
+        Leaving at the estimate needs no call: it stays charged as it is. But a copy elsewhere has to be told.
+        """
+        if self._settlement is not None:
+            return None
+        if self._wanted is not None:
+            return self._wanted
+        amounts = {} if error is None else amounts_after_error(self._holds, self._on_error)
+        if amounts or self._exported:
+            return [real_cost(hold, amounts) for hold in self._holds]
+        self._settlement = Settlement(self._holds, (), False)
+        return None
 
 
 class Reservation(_Held):
     """Quota that is charged at an estimate until it is settled. Thread-safe; settles once.
 
-    As a context manager, leaving the block normally keeps the estimate; by an exception, `on_error` decides.
+    As a context manager, leaving the block unsettled keeps the estimate; by an exception, `on_error` decides. A settle
+    that failed in the block is repeated on leaving it.
     """
 
     __slots__ = ("_limiter", "_lock")
@@ -94,9 +116,12 @@ class Reservation(_Held):
             ConfigError: an amount that is not a whole number from 0 to 2**53, or a meter that no plan here limits.
             BackendError: the backend did not answer; the reservation is still open.
         """
-        real = real_costs(self._holds, requests, tokens, meters)
+        return self._settle(self._real(requests, tokens, meters))
+
+    def _settle(self, real: Sequence[Sequence[int]]) -> Settlement:
         with self._lock:
             if self._settlement is None:
+                self._wanted = real
                 self._settlement = self._limiter._settle(self._holds, real, self._op)
             return self._settlement
 
@@ -116,19 +141,16 @@ class Reservation(_Held):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._settlement is not None:
-            return
-        amounts = {} if error is None else amounts_after_error(self._holds, self._on_error)
-        if self._changes_nothing(amounts):
-            self._settlement = Settlement(self._holds, (), False)
+        real = self._on_leaving(error)
+        if real is None:
             return
         try:
-            self.settle(**amounts)
+            self._settle(real)
         except BackendError as unsettled:
             if error is None:
                 raise
             # The block's own exception matters more; the estimate stays charged and drains like any use.
-            _log.warning("a reservation could not be given back, its estimate stays charged: %s", unsettled)
+            _log.warning("a reservation could not be settled, its estimate stays charged: %s", unsettled)
 
 
 class AsyncReservation(_Held):
@@ -143,9 +165,12 @@ class AsyncReservation(_Held):
 
     async def settle(self, *, requests: int | None = None, tokens: int | None = None, **meters: int) -> Settlement:
         """As :meth:`Reservation.settle`. Cancelled, the reservation is still open and may be settled again."""
-        real = real_costs(self._holds, requests, tokens, meters)
+        return await self._settle(self._real(requests, tokens, meters))
+
+    async def _settle(self, real: Sequence[Sequence[int]]) -> Settlement:
         async with self._lock:
             if self._settlement is None:
+                self._wanted = real
                 self._settlement = await self._limiter._settle(self._holds, real, self._op)
             return self._settlement
 
@@ -166,17 +191,14 @@ class AsyncReservation(_Held):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._settlement is not None:
-            return
-        amounts = {} if error is None else amounts_after_error(self._holds, self._on_error)
-        if self._changes_nothing(amounts):
-            self._settlement = Settlement(self._holds, (), False)
+        real = self._on_leaving(error)
+        if real is None:
             return
         try:
-            await self.settle(**amounts)
+            await self._settle(real)
         except BackendError as unsettled:
             if error is None:
                 raise
-            _log.warning("a reservation could not be given back, its estimate stays charged: %s", unsettled)
+            _log.warning("a reservation could not be settled, its estimate stays charged: %s", unsettled)
 
 

@@ -81,33 +81,29 @@ class Line:
             self.tickets[0].wake()
 
 
-class Lines:
-    """The lines of one limiter, by the hash tag of their scopes. Empty ones are dropped."""
+class Lines(dict[str, Line]):
+    """The lines of one limiter, by the hash tag of their scopes. Empty ones are dropped: it is true while anybody waits.
 
-    def __init__(self) -> None:
-        self._lines: dict[str, Line] = {}
-        self.waiting = False
-        """True while anybody waits: a plain attribute, because every settle asks."""
+    A dict and not one behind an attribute, because every settle asks.
+    """
 
     def enter(self, key: str, ticket: Ticket) -> Line:
         """Join the line of a scope key."""
-        line = self._lines.setdefault(_tag(key), Line())
+        line = self.setdefault(_tag(key), Line())
         line.join(ticket)
-        self.waiting = True
         return line
 
     def leave(self, key: str, ticket: Ticket) -> None:
         """Leave it again, in whatever way."""
-        line = self._lines.get(_tag(key))
+        line = self.get(_tag(key))
         if line is not None:
             line.leave(ticket)
             if not line.tickets:
-                del self._lines[_tag(key)]
-        self.waiting = bool(self._lines)
+                del self[_tag(key)]
 
     def nudge(self, key: str) -> None:
         """Something was given back to a scope: whoever waits for it may fit now."""
-        line = self._lines.get(_tag(key))
+        line = self.get(_tag(key))
         if line is not None:
             line.nudge()
 

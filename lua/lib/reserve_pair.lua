@@ -1,7 +1,7 @@
 --[[
   The express lane of reserve: one scope with two narrow buckets (requests and tokens per minute), no plan change, no
   clock step. Falls through to the general code with nothing written otherwise. It says the same as that code without
-  a table or a function call, in half the instructions; tests/parity drives both.
+  a table or a function call, in half the instructions; tests/promises drives both.
 ]]
 if #KEYS == 2 and #ARGV[4] == 48 then
   local unpack, pack, floor, ceil = struct.unpack, struct.pack, math.floor, math.ceil

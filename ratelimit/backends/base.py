@@ -73,6 +73,10 @@ def named(op: Op | None) -> Op:
 class Backend(Protocol):
     """Decides in one atomic step per call. Thread-safe. Raises only errors of this package."""
 
+    @property
+    def retention(self) -> Retention:
+        """How long this backend remembers operations."""
+
     def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
         """Charge all holds or none, fill them with the answer, and say whether they were charged.
 
@@ -94,6 +98,10 @@ class Backend(Protocol):
 
 class AsyncBackend(Protocol):
     """:class:`Backend`, awaited. A cancelled call leaves no answer behind for another one to read."""
+
+    @property
+    def retention(self) -> Retention:
+        """As :meth:`Backend.retention`."""
 
     async def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
         """As :meth:`Backend.reserve`."""

@@ -34,8 +34,10 @@ def translate(error: Exception, script: Script) -> Exception:
         return ScriptMissing(text)
     if isinstance(error, (said.TimeoutError, TimeoutError)):
         return TryAgain(BackendTimeout("no answer within the time of one attempt; the operation may have happened"))
-    if isinstance(error, (said.AuthenticationError, said.AuthorizationError, said.NoPermissionError)):
-        return BackendUnavailable(f"the server refuses these credentials: {text}; grant +evalsha +eval on the prefix, see docs/redis.md")
+    if isinstance(error, said.AuthenticationError):
+        return BackendUnavailable(f"the server refuses user or password: {text}; check them in the URL or the client")
+    if isinstance(error, (said.AuthorizationError, said.NoPermissionError)):
+        return BackendUnavailable(f"the user may not do this: {text}; docs/redis.md has the rights that are needed")
     if isinstance(error, (said.ConnectionError, OSError, said.RedisClusterException)) or _leads_elsewhere(error):
         return TryAgain(BackendUnavailable(f"cannot reach a server that serves: {text}"))
     if isinstance(error, said.ResponseError):

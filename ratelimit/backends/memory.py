@@ -11,13 +11,14 @@ from threading import RLock
 from ratelimit.backends.base import Op, Retention
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
+from ratelimit.core.limit import Layout
 from ratelimit.core.scope import ScopeState, open_scope, settle_scope
 from ratelimit.core.settlement import Outcome, Settlement
 
 __all__ = ("AsyncMemoryBackend", "MemoryBackend")
 
-_SWEEP = 4
-"""Scopes looked at for each new one: as many drained ones go as new ones come, with time to spare."""
+_SWEEP = 2
+"""Scopes looked at for each new one: at most twice as many are remembered as are in use."""
 
 
 class MemoryBackend:
@@ -29,12 +30,13 @@ class MemoryBackend:
 
     def __init__(self, *, clock: Clock | None = None, retention: Retention | None = None) -> None:
         self.clock_ns = time.monotonic_ns if clock is None else lambda: clock() * 1000
-        retention = retention or Retention()
-        self._skew = retention.head.skew_us
+        self.retention = retention or Retention()
+        self._skew = self.retention.head.skew_us
         self.lock = RLock()
         self.scopes: OrderedDict[str, ScopeState] = OrderedDict()
-        self._epoch = count(2**32)
-        self._log = _OperationLog(retention.head.page_ttl_ms * 1000)
+        # Epochs of named operations have 32 bits; those counted here lie beyond, so that the two never meet.
+        self.new_epoch = count(2**32).__next__
+        self._log = _OperationLog(self.retention.head.page_ttl_ms * 1000)
 
     def __repr__(self) -> str:
         return f"<MemoryBackend: {len(self.scopes)} scopes>"
@@ -118,14 +120,20 @@ class MemoryBackend:
         return stored is not None and now < stored.at - self._skew and any(scope.levels)
 
     def _epochs(self, op: Op | None) -> tuple[int, int]:
-        """Epochs of a named operation are drawn from its name, as in Lua; others are counted, beyond those."""
-        return (next(self._epoch), next(self._epoch)) if op is None else op.epochs
+        """Epochs of a named operation are drawn from its name, as in Lua; others are counted."""
+        return (self.new_epoch(), self.new_epoch()) if op is None else op.epochs
+
+    def begin(self, key: str, layout: Layout, now: int) -> ScopeState:
+        """Store an empty scope, to be charged at once, and return it."""
+        zeros = (0,) * len(layout.specs)
+        scope = ScopeState(epoch=self.new_epoch(), at=now, layout=layout, specs=layout.specs, levels=zeros, refunded=zeros)
+        self._store(key, scope, now)
+        return scope
 
     def _store(self, key: str, scope: ScopeState, now: int) -> None:
-        new = key not in self.scopes
-        self.scopes[key] = scope
-        if new:
+        if key not in self.scopes:
             self._sweep(now)
+        self.scopes[key] = scope
 
     def _sweep(self, now: int) -> None:
         """Look at the scopes that were looked at longest ago, and forget those that have drained."""
@@ -178,6 +186,7 @@ class AsyncMemoryBackend:
 
     def __init__(self, backend: MemoryBackend | None = None) -> None:
         self.backend = MemoryBackend() if backend is None else backend
+        self.retention = self.backend.retention
 
     def __repr__(self) -> str:
         return f"<Async{repr(self.backend)[1:]}"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from random import Random
+from sys import maxsize
 from typing import Protocol
 
 from redis import RedisCluster
@@ -44,6 +45,8 @@ class PoolExecutor:
 
     def __init__(self, pool: ConnectionPool, max_connections: int) -> None:
         self._pool = pool
+        # Ours is the bound: redis-py's would count connections that an interruption made it lose sight of, for ever.
+        pool.max_connections = maxsize
         # One None per connection that may be opened. Not a semaphore: those are written in Python, and an exception that a
         # signal raises inside one leaves its inner lock behind locked, so that every later call would hang.
         self._free: SimpleQueue[None] = SimpleQueue()
@@ -67,6 +70,9 @@ class PoolExecutor:
         good = False
         try:
             connection.send_command(*attempt.call.command(by_text=attempt.by_text))
+            # The socket's own timeout is that of a whole attempt; the last one may have less left.
+            if attempt.timeout < (connection.socket_timeout or 0) and not connection.can_read(timeout=attempt.timeout):
+                raise TimeoutError
             reply = connection.read_response(disable_decoding=True)
             good = isinstance(reply, bytes) and reply[:OP_BYTES] == attempt.call.op
             return reply
@@ -114,7 +120,8 @@ class RedisBackend:
     ) -> None:
         self._executor = executor
         self._policy = policy or RetryPolicy()
-        head = (retention or Retention()).head
+        self.retention = retention or Retention()
+        head = self.retention.head
         self._skew = head.skew_us
         self._calls = Calls(head, virtual_clock)
         self._jitter = Random()

@@ -126,7 +126,8 @@ class AsyncRedisBackend:
     ) -> None:
         self._executor = executor
         self._policy = policy or RetryPolicy()
-        head = (retention or Retention()).head
+        self.retention = retention or Retention()
+        head = self.retention.head
         self._skew = head.skew_us
         self._calls = Calls(head, virtual_clock)
         self._jitter = Random()

@@ -26,6 +26,8 @@ class Standing:
     """Most that fits at once."""
     remaining: int
     """What fits now; 0 while in debt."""
+    debt: int
+    """What has been used beyond the burst, and must drain before anything fits; rounded up."""
     reset_after_us: int
     """Microseconds until nothing is used, when nothing else happens."""
     retry_after_us: int
@@ -113,6 +115,7 @@ def _standing(plan: str, spec: BucketSpec, at: int, lag: int, level: int, cost: 
         period=spec.period_us / 1e6,
         burst=spec.burst,
         remaining=max(0, spec.capacity - level) // spec.units,
+        debt=max(0, -((spec.capacity - level) // spec.units)),
         reset_after_us=_until(spec, at, lag, level),
         retry_after_us=_until(spec, at, lag, over) if cost else 0,
     )

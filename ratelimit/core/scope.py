@@ -2,7 +2,7 @@
 
 Theory of operation. A scope holds one bucket per limit. A bucket has a *level* (how much is used, in units, see
 `core.limit`) and the sum of refunds given so far. Time moves a level down, a reserve moves it up, a settle corrects
-it. `lua/` says the same in Lua; `tests/parity` holds the two and an exact model against each other.
+it. `lua/` says the same in Lua; `tests/promises` holds the two and an exact model against each other.
 
 * Drain: level' = max(0, level - rate * ticks). Ticks are counted between whole ticks of the clock, so draining in
   many small steps is draining in one large one.
@@ -76,9 +76,12 @@ class ScopeState:
 
     def drained_at(self) -> int:
         """The time (us) at which every bucket is empty: from then on, storing nothing says the same."""
-        return self.at + max(
-            -(-level // spec.rate) * spec.tick_us for level, spec in zip(self.levels, self.specs, strict=True)
-        )
+        longest = 0
+        for level, spec in zip(self.levels, self.specs, strict=True):
+            drain = -(-level // spec.rate) * spec.tick_us
+            if drain > longest:
+                longest = drain
+        return self.at + longest
 
 
 def open_scope(stored: ScopeState | None, layout: Layout, now: int, skew: int, epoch: int) -> ScopeState:

@@ -16,11 +16,12 @@ from hmac import compare_digest
 
 from ratelimit.core.hold import Hold
 from ratelimit.core.limit import BucketSpec, Layout
+from ratelimit.core.wire import WIRE_VERSION
 from ratelimit.errors import ConfigError
 
 __all__ = ("open_token", "seal_token")
 
-_VERSION = "rl1"
+_VERSION = f"rl{WIRE_VERSION}"
 
 
 def seal_token(op_id: bytes, page: int, holds: Sequence[Hold], secret: bytes) -> str:

@@ -52,6 +52,9 @@ _UNITS_US: Final = {
 }
 
 
+_TAKEN = frozenset({"group", "on_error", "plan", "self", "subject", "timeout"})
+
+
 def whole(value: object) -> int:
     """Return an amount as it is. Raises ValueError unless it is an int (not a bool) from 1 to 2**48."""
     if type(value) is not int or not 1 <= value <= AMOUNT_MAX:
@@ -63,6 +66,8 @@ def meter_name(value: object) -> str:
     """Return a meter's name as it is. Raises ValueError unless it is lower-case ASCII of at most 64 characters."""
     if not isinstance(value, str) or not _METER.fullmatch(value):
         raise ValueError("must be a lower-case letter followed by at most 63 of a-z, 0-9 and _")
+    if value in _TAKEN:
+        raise ValueError("is the name of an argument of acquire(), which takes meters by name; choose another")
     return value
 
 

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from ratelimit import Limit, Limiter, Plan, PlanRegistry, RateLimited
+from ratelimit import Limit, Limiter, Plan, PlanRegistry
 from ratelimit.backends.memory import MemoryBackend
 from ratelimit.core.hold import Hold
 from ratelimit.core.limit import Layout
@@ -124,31 +124,33 @@ def test_p1_never_over_with_refunds() -> None:
     assert violations(Engine, TRACES) == 0
 
 
-def _open_and_idle(limiter: Limiter, clock: list[int], minutes: int) -> int:
-    """The banking attack: fill the bucket with one open stream per minute, finish all unused, and burst."""
+def _bank(minutes: int, make: Callable[[], Naive | Engine]) -> int:
+    """The banking attack: one open stream per minute of idling, then finish them unused one by one, bursting after each.
+
+    Returns the tokens admitted in the burst, all at one instant.
+    """
+    rules, unit = make(), LIMIT.specs[0].units
     streams = []
-    for _ in range(minutes):
-        streams.append(limiter.acquire("attacker", plan="Attacked", requests=0, tokens=60))
-        clock[0] += 60 * SECOND
-    streams.append(limiter.acquire("attacker", plan="Attacked", requests=0, tokens=60))
-    for stream in streams:
-        stream.settle(tokens=0)
-    burst = 0
-    try:
-        while True:
-            limiter.acquire("attacker", plan="Attacked", requests=0, tokens=1)
+    for minute in range(minutes):
+        streams.append(rules.reserve(60 * unit, minute * 60 * SECOND))
+    now, burst = minutes * 60 * SECOND, 0
+    for stream in [*streams, None]:
+        while rules.reserve(unit, now) is not None:
             burst += 1
-    except RateLimited:
-        return burst
+        if stream is not None:
+            rules.settle(stream, 0, now)
+    return burst
 
 
 @pytest.mark.parametrize("minutes", [1, 2, 10])
 def test_p6_the_banking_attack_buys_one_bucket(minutes: int) -> None:
     """Streams kept open while the bucket refills and then finished unused buy no more than one full bucket."""
-    clock = [0]
-    plans = PlanRegistry([Plan("Attacked", tpm=60)])
-    limiter = Limiter(MemoryBackend(clock=lambda: clock[0]), plans=plans)
-    assert _open_and_idle(limiter, clock, minutes) <= 60
+    assert _bank(minutes, Engine) == 60
+
+
+def test_the_banking_attack_breaks_the_naive_rule() -> None:
+    """The attack is real: by the naive rule every idle minute is spent at once."""
+    assert _bank(10, Naive) == 11 * 60
 
 
 def test_p6_an_honest_refund_is_paid_in_full() -> None:
