@@ -71,7 +71,9 @@ class AsyncLimiter:
         prefix: str = "rl",
         secret: str | bytes = b"",
     ) -> None:
-        self._plans = plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
+        self._plans = (
+            plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
+        )
         self._backend = backend
         self._secret = secret.encode() if isinstance(secret, str) else secret
         self._intake = Intake(self._plans, KeyMaker(prefix, self._secret))
@@ -103,7 +105,13 @@ class AsyncLimiter:
             backend: AsyncBackend = AsyncMemoryBackend(MemoryBackend(retention=retention))
             return cls(backend, plans=plans, prefix=prefix, secret=secret)
         return cls.from_client(
-            url, plans=plans, prefix=prefix, secret=secret, retention=retention, policy=policy, max_connections=max_connections
+            url,
+            plans=plans,
+            prefix=prefix,
+            secret=secret,
+            retention=retention,
+            policy=policy,
+            max_connections=max_connections,
         )
 
     @classmethod
@@ -183,7 +191,9 @@ class AsyncLimiter:
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         await self._backend.peek(holds)
         return tuple(
-            standing for hold in holds for standing in standings(hold.layout, hold.at, hold.lag, hold.levels, hold.costs)
+            standing
+            for hold in holds
+            for standing in standings(hold.layout, hold.at, hold.lag, hold.levels, hold.costs)
         )
 
     async def reset(self, subject: str, *, group: str | None = None) -> bool:
@@ -259,7 +269,7 @@ class AsyncLimiter:
                 op = None if self._local else self._name()
                 if await self._backend.reserve(holds, op):
                     return AsyncReservation(self, holds, op, on_error)
-                refusal = decide(False, holds)
+                refusal: Decision[Any] = decide(False, holds)
                 until = time.monotonic() + refusal.retry_after
                 if until > deadline:
                     raise RateLimited(refusal)

@@ -10,4 +10,5 @@ __all__ = ("Clock",)
 class Clock(Protocol):
     """Returns the time in whole microseconds. Any origin will do; a step back is tolerated (promise P7)."""
 
-    def __call__(self) -> int: ...
+    def __call__(self) -> int:
+        """Microseconds now."""

@@ -109,8 +109,14 @@ class Intake:
         return holds
 
     def _scopes(self, who: object, plan: object) -> list[tuple[Scope, Layout]]:
-        if not isinstance(who, Sequence) or isinstance(who, (str, bytes)) or not all(isinstance(scope, Scope) for scope in who):
-            raise ConfigError(f"the first argument is {type(who).__name__}: pass a subject (str) with plan=..., or a list of Scope")
+        if (
+            not isinstance(who, Sequence)
+            or isinstance(who, (str, bytes))
+            or not all(isinstance(scope, Scope) for scope in who)
+        ):
+            raise ConfigError(
+                f"the first argument is {type(who).__name__}: pass a subject (str) with plan=..., or a list of Scope"
+            )
         if not who:
             raise ConfigError("the list of scopes is empty: nothing would be limited; pass at least one Scope")
         if plan is not None:
@@ -211,7 +217,9 @@ def check_meters(holds: Sequence[Hold], amounts: Mapping[str, int]) -> None:
     for meter in amounts:
         if meter not in STANDARD_METERS and not any(meter in hold.layout.meters for hold in holds):
             limited = sorted({meter for hold in holds for meter in hold.layout.meters})
-            raise ConfigError(f"no plan of this call limits {meter!r}: it would not be counted; limited are {', '.join(limited)}")
+            raise ConfigError(
+                f"no plan of this call limits {meter!r}: it would not be counted; limited are {', '.join(limited)}"
+            )
 
 
 def _check_group(holds: Sequence[Hold]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from threading import Condition, RLock
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import redis
 
@@ -52,7 +52,9 @@ class Limiter:
         prefix: str = "rl",
         secret: str | bytes = b"",
     ) -> None:
-        self._plans = plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
+        self._plans = (
+            plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
+        )
         self._backend = backend
         self._secret = secret.encode() if isinstance(secret, str) else secret
         self._intake = Intake(self._plans, KeyMaker(prefix, self._secret))
@@ -87,7 +89,13 @@ class Limiter:
             backend: Backend = MemoryBackend(retention=retention)
             return cls(backend, plans=plans, prefix=prefix, secret=secret)
         return cls.from_client(
-            url, plans=plans, prefix=prefix, secret=secret, retention=retention, policy=policy, max_connections=max_connections
+            url,
+            plans=plans,
+            prefix=prefix,
+            secret=secret,
+            retention=retention,
+            policy=policy,
+            max_connections=max_connections,
         )
 
     @classmethod
@@ -149,7 +157,12 @@ class Limiter:
             ConfigError: an argument that cannot be right.
             BackendError: the backend could not decide.
         """
-        if self._local and type(subject) is type(plan) is str and not (meters or timeout) and on_error == "refund_tokens":
+        if (
+            self._local
+            and type(subject) is type(plan) is str
+            and not (meters or timeout)
+            and on_error == "refund_tokens"
+        ):
             lane = self._lanes.get((subject, plan, group)) or self._open_lane(subject, plan, group)
             if lane is not None:
                 reservation = lane.reserve(requests, tokens)
@@ -192,7 +205,14 @@ class Limiter:
         """As :meth:`acquire`, with a refusal as a value: `decision.allowed`, `.reservation`, `.retry_after`."""
         try:
             reservation = self.acquire(
-                subject, plan=plan, group=group, requests=requests, tokens=tokens, timeout=timeout, on_error=on_error, **meters
+                subject,
+                plan=plan,
+                group=group,
+                requests=requests,
+                tokens=tokens,
+                timeout=timeout,
+                on_error=on_error,
+                **meters,
             )
         except RateLimited as refused:
             return refused.decision
@@ -218,7 +238,9 @@ class Limiter:
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         self._backend.peek(holds)
         return tuple(
-            standing for hold in holds for standing in standings(hold.layout, hold.at, hold.lag, hold.levels, hold.costs)
+            standing
+            for hold in holds
+            for standing in standings(hold.layout, hold.at, hold.lag, hold.levels, hold.costs)
         )
 
     def reset(self, subject: str, *, group: str | None = None) -> bool:
@@ -251,7 +273,9 @@ class Limiter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _seal(self, op: Op, holds: Sequence[Hold]) -> str:
@@ -285,7 +309,7 @@ class Limiter:
                 op = None if self._local else self._name()
                 if self._backend.reserve(holds, op):
                     return Reservation(self, holds, op, on_error)
-                refusal = decide(False, holds)
+                refusal: Decision[Any] = decide(False, holds)
                 until = time.monotonic() + refusal.retry_after
                 if until > deadline:
                     raise RateLimited(refusal)

@@ -140,7 +140,9 @@ class Reservation(_Held):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         real = self._on_leaving(error)
         if real is None:
             return
@@ -200,5 +202,3 @@ class AsyncReservation(_Held):
             if error is None:
                 raise
             _log.warning("a reservation could not be settled, its estimate stays charged: %s", unsettled)
-
-

@@ -82,9 +82,9 @@ class Line:
 
 
 class Lines(dict[str, Line]):
-    """The lines of one limiter, by the hash tag of their scopes. Empty ones are dropped: it is true while anybody waits.
+    """The lines of one limiter, by the hash tag of their scopes. Empty ones are dropped.
 
-    A dict and not one behind an attribute, because every settle asks.
+    So it is true while anybody waits. A dict and not one behind an attribute, because every settle asks.
     """
 
     def enter(self, key: str, ticket: Ticket) -> Line:

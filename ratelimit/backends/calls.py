@@ -152,12 +152,16 @@ def attempts(
     while True:
         left = deadline - seconds() - pause
         if left <= 0:
-            raise BackendTimeout(f"no answer within the deadline of {policy.deadline:g} s; the operation may have happened")
+            raise BackendTimeout(
+                f"no answer within the deadline of {policy.deadline:g} s; the operation may have happened"
+            )
         try:
             return (yield Attempt(call, by_text, pause, min(policy.timeout, left)))
         except ScriptMissing as missing:
             if by_text:
-                raise BackendUnavailable("the server answers NOSCRIPT to EVAL: is a proxy in between that blocks scripts?") from missing
+                raise BackendUnavailable(
+                    "the server answers NOSCRIPT to EVAL: is a proxy in between that blocks scripts?"
+                ) from missing
             by_text, pause = True, 0.0
         except TryAgain as again:
             done += 1

@@ -35,8 +35,19 @@ from ratelimit.errors import BackendUnavailable, ConfigError
 __all__ = ("async_executor", "executor", "is_memory_url")
 
 _SCHEMES: Final = (
-    "memory", "redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster",
+    "memory",
+    "redis",
+    "rediss",
+    "unix",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "redis+cluster",
+    "rediss+cluster",
 )
+# redis-py leaves these untyped.
+_SENTINEL: Any = Sentinel
+_ASYNC_SENTINEL: Any = AsyncSentinel
+_CLUSTER_NODE: Any = ClusterNode
 _IDENTITY: Final = ("username", "password", "credential_provider", "client_name", "db", "encoding")
 _TLS: Final = "ssl"
 
@@ -47,14 +58,19 @@ def is_memory_url(url: str) -> bool:
     Raises:
         ConfigError: a scheme that is not known. The URL itself is not shown: it may hold a password.
     """
-    scheme = urlsplit(url).scheme
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        raise ConfigError("cannot read the URL of the backend: check the brackets of an IPv6 address") from None
     if scheme not in _SCHEMES:
-        raise ConfigError(f"no backend for URLs that start with {scheme!r}: use one of {', '.join(f'{s}://' for s in _SCHEMES)}")
+        raise ConfigError(
+            f"no backend for URLs that start with {scheme!r}: use one of {', '.join(f'{s}://' for s in _SCHEMES)}"
+        )
     return scheme == "memory"
 
 
 def _own(policy: RetryPolicy) -> dict[str, Any]:
-    """Settings that are ours, whatever the URL or the client says: redis-py's defaults repeat a debit up to 11 times."""
+    """Settings that are ours, whatever URL or client say: redis-py's defaults repeat a debit up to 11 times."""
     return {
         "retry": Retry(NoBackoff(), 0),
         "retry_on_error": [],
@@ -101,14 +117,20 @@ def _host(text: str, default_port: int) -> tuple[str, int]:
     if not colon or text.endswith("]"):
         host, port = text, str(default_port)
     if not host or not port.isdecimal():
-        raise ConfigError(f"cannot read host {text!r} in the backend URL: write host:port, several with commas between")
+        # Not shown: after an unescaped slash in a password, what stands here is the password.
+        raise ConfigError(
+            "cannot read the hosts in the backend URL: write host:port, several with commas between, "
+            "and / ? # @ in a password as %2F %3F %23 %40"
+        )
     return host.strip("[]"), int(port)
 
 
 def _sentinel(url: str) -> tuple[_Address, str, int]:
     address = _Address.parse(url, 26379)
     if not address.hosts or not address.path:
-        raise ConfigError("a Sentinel URL needs hosts and the master's name: redis+sentinel://host:26379,host:26379/mymaster")
+        raise ConfigError(
+            "a Sentinel URL needs hosts and the master's name: redis+sentinel://host:26379,host:26379/mymaster"
+        )
     db = address.path[1] if len(address.path) > 1 else "0"
     if not db.isdecimal():
         raise ConfigError(f"database {db!r} in the Sentinel URL must be a number")
@@ -130,21 +152,25 @@ def executor(target: str | redis.Redis | redis.RedisCluster, policy: RetryPolicy
     """
     own = _own(policy)
     if isinstance(target, redis.RedisCluster):
-        return _cluster_executor([(n.host, n.port) for n in target.get_nodes()], {**_login_of_cluster(target), **own})
+        cluster: Any = target
+        login = _login(cluster.nodes_manager.connection_kwargs)
+        return _cluster_executor([(node.host, node.port) for node in cluster.get_nodes()], {**login, **own})
     if isinstance(target, redis.Redis):
         return PoolExecutor(_copy_pool(target.connection_pool, own, SentinelConnectionPool), max_connections)
     if not isinstance(target, str):
-        raise ConfigError(f"cannot connect through {type(target).__name__}: pass a URL, a redis.Redis or a redis.RedisCluster")
+        raise ConfigError(
+            f"cannot connect through {type(target).__name__}: pass a URL, a redis.Redis or a redis.RedisCluster"
+        )
     scheme = urlsplit(target).scheme
     if scheme.endswith("+sentinel"):
         address, service, db = _sentinel(target)
         login, options = _sentinel_login(address.options)
-        sentinel = Sentinel(address.hosts, sentinel_kwargs={**own, **login}, db=db, **{**options, **own})
+        sentinel = _SENTINEL(address.hosts, sentinel_kwargs={**own, **login}, db=db, **{**options, **own})
         return PoolExecutor(sentinel.master_for(service).connection_pool, max_connections)
     if scheme.endswith("+cluster"):
         address = _Address.parse(target, 6379)
         return _cluster_executor(address.hosts, {**address.options, **own})
-    return PoolExecutor(redis.ConnectionPool.from_url(target, **{"protocol": 2, **own}), max_connections)
+    return PoolExecutor(_pool(redis.ConnectionPool, target, own), max_connections)
 
 
 def async_executor(
@@ -170,16 +196,28 @@ def async_executor(
         login, options = _sentinel_login(address.options)
 
         def sentinel_pool() -> Any:
-            sentinel = AsyncSentinel(address.hosts, sentinel_kwargs={**own, **login}, db=db, **{**options, **own})
+            sentinel = _ASYNC_SENTINEL(address.hosts, sentinel_kwargs={**own, **login}, db=db, **{**options, **own})
             return sentinel.master_for(service).connection_pool
 
         return AsyncPoolExecutor(sentinel_pool, max_connections)
     if scheme.endswith("+cluster"):
         address = _Address.parse(target, 6379)
         return AsyncClusterExecutor(_async_cluster(address.hosts, {**address.options, **own}))
-    return AsyncPoolExecutor(
-        lambda: redis.asyncio.ConnectionPool.from_url(target, **{"protocol": 2, **own}), max_connections
-    )
+    _pool(redis.asyncio.ConnectionPool, target, own)  # read now, so that a URL is refused where it is given
+    return AsyncPoolExecutor(lambda: _pool(redis.asyncio.ConnectionPool, target, own), max_connections)
+
+
+def _pool(pool_class: type[Any], url: str, own: Mapping[str, Any]) -> Any:
+    """A pool from a URL of one server. The message of an error holds no part of the URL: it may be a password."""
+    try:
+        pool = pool_class.from_url(url, **{"protocol": 2, **own})
+        pool.connection_class(**pool.connection_kwargs)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"cannot read the {urlsplit(url).scheme}:// URL of the backend ({type(error).__name__}): "
+            "write redis://user:password@host:6379/0, with options that redis-py knows after a ?"
+        ) from None
+    return pool
 
 
 def _copy_pool(pool: Any, own: Mapping[str, Any], sentinel_class: type[Any]) -> Any:
@@ -196,7 +234,7 @@ def _copy_pool(pool: Any, own: Mapping[str, Any], sentinel_class: type[Any]) -> 
 def _copy_sentinel(manager: Any, own: Mapping[str, Any]) -> Any:
     """A Sentinel of our own at the same addresses: the client's asks with retries and timeouts that are not ours."""
     addresses = [sentinel.connection_pool.connection_kwargs for sentinel in manager.sentinels]
-    made: Any = AsyncSentinel if isinstance(manager, AsyncSentinel) else Sentinel
+    made: Any = AsyncSentinel if isinstance(manager, AsyncSentinel) else _SENTINEL
     return made(
         [(address["host"], address["port"]) for address in addresses],
         min_other_sentinels=manager.min_other_sentinels,
@@ -206,16 +244,14 @@ def _copy_sentinel(manager: Any, own: Mapping[str, Any]) -> Any:
 
 def _login(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: value for name, value in settings.items() if value is not None and (name in _IDENTITY or name.startswith(_TLS))
+        name: value
+        for name, value in settings.items()
+        if value is not None and (name in _IDENTITY or name.startswith(_TLS))
     }
 
 
-def _login_of_cluster(cluster: redis.RedisCluster) -> dict[str, Any]:
-    return _login(cluster.nodes_manager.connection_kwargs)
-
-
 def _cluster_executor(hosts: Any, settings: dict[str, Any]) -> Executor:
-    nodes = [ClusterNode(host, port) for host, port in hosts]
+    nodes = [_CLUSTER_NODE(host, port) for host, port in hosts]
     if not nodes:
         raise ConfigError("a Cluster URL needs at least one node: redis+cluster://host:6379,host:6379")
     try:
@@ -227,4 +263,6 @@ def _cluster_executor(hosts: Any, settings: dict[str, Any]) -> Executor:
 def _async_cluster(hosts: Any, settings: dict[str, Any]) -> Callable[[], redis.asyncio.RedisCluster]:
     if not hosts:
         raise ConfigError("a Cluster URL needs at least one node: redis+cluster://host:6379,host:6379")
-    return lambda: redis.asyncio.RedisCluster(startup_nodes=[AsyncClusterNode(host, port) for host, port in hosts], **settings)
+    return lambda: redis.asyncio.RedisCluster(
+        startup_nodes=[AsyncClusterNode(host, port) for host, port in hosts], **settings
+    )

@@ -10,7 +10,13 @@ from ratelimit.errors import BackendTimeout, BackendUnavailable, WireMismatch
 
 __all__ = ("drops_connection", "translate")
 
-_REDIRECTED = (said.ReadOnlyError, said.BusyLoadingError, said.MasterDownError, said.ClusterDownError, said.TryAgainError)
+_REDIRECTED = (
+    said.ReadOnlyError,
+    said.BusyLoadingError,
+    said.MasterDownError,
+    said.ClusterDownError,
+    said.TryAgainError,
+)
 """The server behind this connection cannot serve us now; another connection may find one that can."""
 
 

@@ -46,7 +46,7 @@ class MemoryBackend:
         return len(self.scopes)
 
     def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
-        """As `Backend.reserve`. Within a process no answer gets lost: an operation is remembered only if it is named."""
+        """As `Backend.reserve`. Within a process no answer gets lost: only a named operation is remembered."""
         with self.lock:
             now = self.clock_ns() // 1000
             if op is not None and self._log.answer(op.id, holds, now):
@@ -82,7 +82,7 @@ class MemoryBackend:
     def _settle(self, hold: Hold, actual: Sequence[int], op: Op | None, now: int, repeated: bool) -> Outcome:
         """One scope, in any state."""
         debts = [0 if repeated else real - cost for real, cost in zip(actual, hold.costs, strict=True)]
-        scope, levels, credits = settle_scope(
+        scope, levels, given = settle_scope(
             self.scopes.get(hold.key),
             hold.layout,
             now,
@@ -96,7 +96,7 @@ class MemoryBackend:
         if scope is not None and not repeated:
             self._store(hold.key, scope, now)
         at = now if scope is None else scope.at
-        return at, at - now, levels, credits
+        return at, at - now, levels, given
 
     def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""
@@ -109,7 +109,7 @@ class MemoryBackend:
     def reset(self, keys: Sequence[str]) -> bool:
         """As `Backend.reset`."""
         with self.lock:
-            return any([self.scopes.pop(key, None) is not None for key in keys])
+            return sum(self.scopes.pop(key, None) is not None for key in keys) > 0
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -126,7 +126,9 @@ class MemoryBackend:
     def begin(self, key: str, layout: Layout, now: int) -> ScopeState:
         """Store an empty scope, to be charged at once, and return it."""
         zeros = (0,) * len(layout.specs)
-        scope = ScopeState(epoch=self.new_epoch(), at=now, layout=layout, specs=layout.specs, levels=zeros, refunded=zeros)
+        scope = ScopeState(
+            epoch=self.new_epoch(), at=now, layout=layout, specs=layout.specs, levels=zeros, refunded=zeros
+        )
         self._store(key, scope, now)
         return scope
 
@@ -153,7 +155,9 @@ class _OperationLog:
 
     def __init__(self, keep_us: int) -> None:
         self._keep_us = keep_us
-        self._answers: OrderedDict[bytes, tuple[int, list[tuple[int, int, Sequence[int], Sequence[int]]]]] = OrderedDict()
+        self._answers: OrderedDict[bytes, tuple[int, list[tuple[int, int, Sequence[int], Sequence[int]]]]] = (
+            OrderedDict()
+        )
         self._settled: OrderedDict[bytes, int] = OrderedDict()
 
     def record(self, op_id: bytes, holds: Sequence[Hold], now: int) -> None:

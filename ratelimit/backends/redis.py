@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from random import Random
 from sys import maxsize
-from typing import Protocol
+from typing import Any, Protocol
 
 from redis import RedisCluster
 from redis.connection import ConnectionPool
@@ -44,11 +44,11 @@ class PoolExecutor:
     """
 
     def __init__(self, pool: ConnectionPool, max_connections: int) -> None:
-        self._pool = pool
+        self._pool: Any = pool  # redis-py leaves its connections untyped
         # Ours is the bound: redis-py's would count connections that an interruption made it lose sight of, for ever.
         pool.max_connections = maxsize
-        # One None per connection that may be opened. Not a semaphore: those are written in Python, and an exception that a
-        # signal raises inside one leaves its inner lock behind locked, so that every later call would hang.
+        # One None per connection that may be opened. Not a semaphore: those are written in Python, and an exception
+        # that a signal raises inside one leaves its inner lock behind locked, so that every later call would hang.
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(max_connections):
             self._free.put(None)
@@ -96,7 +96,7 @@ class ClusterExecutor:
     """Leaves the topology to redis-py: slots, MOVED, ASK. What it repeats then carries the same op-id."""
 
     def __init__(self, cluster: RedisCluster) -> None:
-        self._cluster = cluster
+        self._cluster: Any = cluster
 
     def execute(self, attempt: Attempt) -> object:
         """As `Executor.execute`."""

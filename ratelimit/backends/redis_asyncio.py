@@ -7,13 +7,13 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from redis.asyncio import RedisCluster
 from redis.asyncio.connection import ConnectionPool
 
 from ratelimit.backends.base import Op, Retention, named
-from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, TryAgain, attempts
+from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, attempts
 from ratelimit.backends.failures import drops_connection, translate
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
@@ -46,7 +46,7 @@ class AsyncPoolExecutor:
         self._make_pool = make_pool
         self._max_connections = max_connections
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._pool: ConnectionPool
+        self._pool: Any  # redis-py leaves its connections untyped
         self._free: asyncio.Semaphore
 
     def _enter_loop(self) -> None:
@@ -62,7 +62,7 @@ class AsyncPoolExecutor:
         async with asyncio.timeout(attempt.timeout), self._free:
             return await self._execute(self._pool, attempt)
 
-    async def _execute(self, pool: ConnectionPool, attempt: Attempt) -> object:
+    async def _execute(self, pool: Any, attempt: Attempt) -> object:
         connection = await pool.get_connection()
         good = False
         try:

@@ -57,7 +57,10 @@ def lua_root() -> Traversable:
     # Without its pyproject.toml, a stray folder named lua beside the package might be anybody's.
     if (beside / "lua").is_dir() and (beside / "pyproject.toml").is_file():
         return beside / "lua"
-    raise ConfigError(f"the Lua scripts are neither in {inside} nor in {beside / 'lua'}: the installation is incomplete; reinstall llm-ratelimit")
+    raise ConfigError(
+        f"the Lua scripts are neither in {inside} nor in {beside / 'lua'}: "
+        "the installation is incomplete; reinstall llm-ratelimit"
+    )
 
 
 def compose(root: Traversable, name: str, replace: Mapping[str, str] | None = None) -> Script:
@@ -89,7 +92,9 @@ def compose(root: Traversable, name: str, replace: Mapping[str, str] | None = No
 
     add(f"{name}.lua", ())
     joined = "\n".join(text) + "\n"
-    return Script(name=name, text=joined, sha=sha1(joined.encode(), usedforsecurity=False).hexdigest(), lines=tuple(lines))
+    return Script(
+        name=name, text=joined, sha=sha1(joined.encode(), usedforsecurity=False).hexdigest(), lines=tuple(lines)
+    )
 
 
 def _read(root: Traversable, path: str, way: str) -> str:

@@ -23,6 +23,8 @@ def errors() -> Console:
 def _console(*, stderr: bool) -> Console:
     console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     # Without a terminal rich assumes 80 columns, and would break lines in the file or the pipe that it prints to.
-    return console if console.is_terminal else Console(
-        stderr=stderr, highlight=False, markup=False, emoji=False, width=WIDTH
+    return (
+        console
+        if console.is_terminal
+        else Console(stderr=stderr, highlight=False, markup=False, emoji=False, width=WIDTH)
     )

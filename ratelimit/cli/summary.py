@@ -70,16 +70,23 @@ class Summary:
         tokens_in = sum(request.input_tokens for request in self.requests)
         tokens_out = sum(request.output_tokens for request in self.requests)
         minutes = self.requests[-1].at_us / 60e6
-        yield "Trace", (
-            f"{self.trace}: {len(self.requests):,} requests in {minutes:.1f} minutes, "
-            f"{tokens_in:,} input and {tokens_out:,} output tokens"
+        yield (
+            "Trace",
+            (
+                f"{self.trace}: {len(self.requests):,} requests in {minutes:.1f} minutes, "
+                f"{tokens_in:,} input and {tokens_out:,} output tokens"
+            ),
         )
         yield "Keys", _keys_text(settings)
         yield "Estimate", _estimate_text(settings)
-        yield "Time", (
-            f"virtual, arrivals at {settings.speed:g} x the recorded rate ({minutes / settings.speed:.1f} minutes); a "
-            f"request takes {settings.first_token_s:g} s and 1 s per {settings.tokens_per_second:g} output tokens; "
-            "refused ones do not come back"
+        yield (
+            "Time",
+            (
+                f"virtual, arrivals at {settings.speed:g} x the recorded rate "
+                f"({minutes / settings.speed:.1f} minutes); a "
+                f"request takes {settings.first_token_s:g} s and 1 s per {settings.tokens_per_second:g} output tokens; "
+                "refused ones do not come back"
+            ),
         )
         yield "Engine", "in memory" if self._engine == "memory" else f"on {self._engine}://, under keys of its own"
 

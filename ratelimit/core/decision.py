@@ -103,7 +103,10 @@ def standings(layout: Layout, at: int, lag: int, levels: Sequence[int], costs: S
     All times count from `lag` us before `at`, which is when the backend's clock made the decision.
     """
     asked = [0] * len(levels) if costs is None else costs
-    return [_standing(layout.name, spec, at, lag, level, cost) for spec, level, cost in zip(layout.specs, levels, asked, strict=True)]
+    return [
+        _standing(layout.name, spec, at, lag, level, cost)
+        for spec, level, cost in zip(layout.specs, levels, asked, strict=True)
+    ]
 
 
 def _standing(plan: str, spec: BucketSpec, at: int, lag: int, level: int, cost: int) -> Standing:

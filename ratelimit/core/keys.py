@@ -35,7 +35,9 @@ class KeyMaker:
 
     def __init__(self, prefix: str = "rl", secret: bytes = b"") -> None:
         if not prefix.isascii() or not prefix.isprintable() or set(prefix) & set("{} ") or len(prefix) > 64:
-            raise ConfigError(f"prefix is {prefix!r}: must be at most 64 printable ASCII characters without braces or spaces")
+            raise ConfigError(
+                f"prefix is {prefix!r}: must be at most 64 printable ASCII characters without braces or spaces"
+            )
         if len(secret) > 64:
             raise ConfigError(f"secret has {len(secret)} bytes: BLAKE2b takes at most 64; use a random one of 32")
         self._head = f"{prefix}{WIRE_VERSION}:"
@@ -57,8 +59,12 @@ class KeyMaker:
     def _digest(self, what: str, name: str) -> str:
         if type(name) is not str or not 0 < len(name) <= SUBJECT_MAX:
             size = f"{len(name)} characters" if isinstance(name, str) else type(name).__name__
-            raise ConfigError(f"{what} is {size}: must be a str of 1 to {SUBJECT_MAX} characters (an API key, an organisation id)")
-        digest = blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret, person=b"ratelimit.subj")
+            raise ConfigError(
+                f"{what} is {size}: must be a str of 1 to {SUBJECT_MAX} characters (an API key, an organisation id)"
+            )
+        digest = blake2b(
+            name.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret, person=b"ratelimit.subj"
+        )
         return urlsafe_b64encode(digest.digest())[:22].decode()
 
 

@@ -108,7 +108,12 @@ def _tag(meter: str, period_us: int) -> bytes:
 
 
 def _period_text(period_us: int) -> str:
-    for name, length in (("day", 86_400_000_000), ("hour", 3_600_000_000), ("minute", 60_000_000), ("second", 1_000_000)):
+    for name, length in (
+        ("day", 86_400_000_000),
+        ("hour", 3_600_000_000),
+        ("minute", 60_000_000),
+        ("second", 1_000_000),
+    ):
         if period_us % length == 0:
             count = period_us // length
             return name if count == 1 else f"{count} {name}s"
@@ -138,14 +143,18 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not self.specs:
-            raise ConfigError(f"plan {self.name!r} has no limits: a plan without limits would be unlimited; name at least one")
+            raise ConfigError(
+                f"plan {self.name!r} has no limits: a plan without limits would be unlimited; name at least one"
+            )
         if len(self.specs) > BUCKETS_MAX:
             raise ConfigError(f"plan {self.name!r} has {len(self.specs)} limits: at most {BUCKETS_MAX} are allowed")
         seen: dict[bytes, BucketSpec] = {}
         for spec in self.specs:
             twin = seen.setdefault(spec.tag, spec)
             if twin is not spec:
-                raise ConfigError(f"plan {self.name!r} names the same limit twice ({twin} and {spec}): keep one per meter and period")
+                raise ConfigError(
+                    f"plan {self.name!r} names the same limit twice ({twin} and {spec}): keep one per meter and period"
+                )
         object.__setattr__(self, "meters", tuple(spec.meter for spec in self.specs))
         object.__setattr__(self, "fine", all(spec.tick_us == 1 for spec in self.specs))
         object.__setattr__(self, "rates", tuple(spec.rate for spec in self.specs))

@@ -34,13 +34,20 @@ class Terms(Protocol):
     """The numbers of a bucket that are stored beside its level."""
 
     @property
-    def tag(self) -> bytes: ...
+    def tag(self) -> bytes:
+        """Which limit of the subject this is."""
+
     @property
-    def units(self) -> int: ...
+    def units(self) -> int:
+        """Units per token of the meter."""
+
     @property
-    def rate(self) -> int: ...
+    def rate(self) -> int:
+        """Units that drain per tick."""
+
     @property
-    def tick_us(self) -> int: ...
+    def tick_us(self) -> int:
+        """Length of a tick, microseconds."""
 
 
 class ScopeState:
@@ -49,7 +56,14 @@ class ScopeState:
     __slots__ = ("at", "epoch", "layout", "levels", "refunded", "specs")
 
     def __init__(
-        self, *, epoch: int, at: int, layout: Layout | None, specs: Sequence[Terms], levels: Sequence[int], refunded: Sequence[int]
+        self,
+        *,
+        epoch: int,
+        at: int,
+        layout: Layout | None,
+        specs: Sequence[Terms],
+        levels: Sequence[int],
+        refunded: Sequence[int],
     ) -> None:
         self.epoch = epoch
         self.at = at
@@ -67,11 +81,11 @@ class ScopeState:
             elapsed = now - at
             for level, rate in zip(self.levels, layout.rates, strict=True):
                 level -= elapsed * rate
-                levels.append(level if level > 0 else 0)
+                levels.append(max(0, level))
         else:
             for level, spec in zip(self.levels, self.specs, strict=True):
                 level -= (now // spec.tick_us - at // spec.tick_us) * spec.rate
-                levels.append(level if level > 0 else 0)
+                levels.append(max(0, level))
         return levels
 
     def drained_at(self) -> int:
@@ -79,8 +93,7 @@ class ScopeState:
         longest = 0
         for level, spec in zip(self.levels, self.specs, strict=True):
             drain = -(-level // spec.rate) * spec.tick_us
-            if drain > longest:
-                longest = drain
+            longest = max(longest, drain)
         return self.at + longest
 
 
@@ -191,14 +204,14 @@ def settle_scope(
     """Correct every bucket by `debts` (real less reserved cost, in units of `layout`).
 
     Returns the scope to store (None: nothing to store), and per bucket of `layout` its level and the credit given.
-    The marks were taken at `since` (us) under `mark_epoch`; `epoch` is one that no mark was ever taken under. Settling under a plan that is no longer the
-    stored one does not change it back: its buckets are found by tag.
+    The marks were taken at `since` (us) under `mark_epoch`; `epoch` is one that no mark was ever taken under.
+    Settling under a plan that is no longer the stored one does not change it back: its buckets are found by tag.
     """
     existing = None if stored is None else _at(stored, now, skew, epoch)
     scope = existing or open_scope(None, layout, now, skew, epoch)
     by_tag = {spec.tag: i for i, spec in enumerate(scope.specs)}
     levels: list[int] = []
-    credits: list[int] = []
+    given: list[int] = []
     owing = False
     for spec, debt, mark in zip(layout.specs, debts, marks, strict=True):
         i = by_tag.get(spec.tag)
@@ -212,28 +225,32 @@ def settle_scope(
         if not same:
             debt = max(0, debt) // spec.units * there.units
         owing = owing or debt > 0
-        credits.append(_settle_bucket(scope, i, debt, bound))
+        given.append(_settle_bucket(scope, i, debt, bound))
         levels.append(scope.levels[i] if same else convert_level(scope.levels[i], there.units, spec.units))
     if max(scope.refunded) > LEVEL_MAX:
         scope.epoch = epoch
         scope.refunded = [0] * len(scope.refunded)
-    return (None if existing is None and not owing else scope), levels, credits
+    return (None if existing is None and not owing else scope), levels, given
 
 
 def _add_bucket(scope: ScopeState, spec: Terms) -> int:
-    scope.specs = [*scope.specs, spec]
     scope.layout = None
-    scope.levels.append(0)
-    scope.refunded.append(0)
+    scope.specs = [*scope.specs, spec]
+    scope.levels = [*scope.levels, 0]
+    scope.refunded = [*scope.refunded, 0]
     return len(scope.levels) - 1
 
 
 def _settle_bucket(scope: ScopeState, i: int, debt: int, bound: int) -> int:
     level = scope.levels[i]
     if debt >= 0:
-        scope.levels[i] = min(level + debt, LEVEL_MAX)
+        scope.levels = _with(scope.levels, i, min(level + debt, LEVEL_MAX))
         return 0
     credit = max(0, min(-debt, bound - scope.refunded[i], level))
-    scope.levels[i] = level - credit
-    scope.refunded[i] += credit
+    scope.levels = _with(scope.levels, i, level - credit)
+    scope.refunded = _with(scope.refunded, i, scope.refunded[i] + credit)
     return credit
+
+
+def _with(numbers: Sequence[int], i: int, number: int) -> Sequence[int]:
+    return [*numbers[:i], number, *numbers[i + 1 :]]

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from ratelimit.core.decision import Standing, standings
-from ratelimit.core.hold import Hold
+from ratelimit.core.limit import Layout
 
 __all__ = ("Outcome", "Settlement")
+
+
+class _HasLayout(Protocol):
+    @property
+    def layout(self) -> Layout: ...
+
 
 Outcome = tuple[int, int, Sequence[int], Sequence[int]]
 """Of one scope: time (us) and lag (us) as in a Hold, then per bucket the level after it and the units given back."""
@@ -18,7 +25,7 @@ class Settlement:
 
     __slots__ = ("_holds", "_outcomes", "repeated")
 
-    def __init__(self, holds: Sequence[Hold], outcomes: Sequence[Outcome], repeated: bool) -> None:
+    def __init__(self, holds: Sequence[_HasLayout], outcomes: Sequence[Outcome], repeated: bool) -> None:
         self._holds = holds
         self._outcomes = outcomes
         self.repeated = repeated
@@ -41,8 +48,8 @@ class Settlement:
     def returned(self) -> Mapping[str, int]:
         """Amounts given back, per meter (the least over its limits, in whole ones). What had drained is not."""
         returned: dict[str, int] = {}
-        for hold, (_, _, _, credits) in zip(self._holds, self._outcomes, strict=False):
-            for spec, credit in zip(hold.layout.specs, credits, strict=True):
+        for hold, (_, _, _, given) in zip(self._holds, self._outcomes, strict=False):
+            for spec, credit in zip(hold.layout.specs, given, strict=True):
                 amount = credit // spec.units
                 returned[spec.meter] = min(amount, returned.get(spec.meter, amount))
         return returned

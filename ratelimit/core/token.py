@@ -51,14 +51,20 @@ def open_token(token: str, secret: bytes) -> tuple[bytes, int, list[Hold]]:
     """
     parts = token.split(".") if isinstance(token, str) and token.isascii() else []
     if len(parts) != 3 or parts[0] != _VERSION:
-        raise ConfigError(f"not a reservation of version {_VERSION}: pass what Reservation.to_token() returned, unchanged")
+        raise ConfigError(
+            f"not a reservation of version {_VERSION}: pass what Reservation.to_token() returned, unchanged"
+        )
     if not compare_digest(parts[2], _seal(parts[1], secret)):
-        raise ConfigError("the reservation was changed, or sealed with another secret: all workers need the same secret")
+        raise ConfigError(
+            "the reservation was changed, or sealed with another secret: all workers need the same secret"
+        )
     try:
         op_id, page, scopes = json.loads(urlsafe_b64decode(parts[1] + "=" * (-len(parts[1]) % 4)))
         return bytes.fromhex(op_id), page, [_hold(*scope) for scope in scopes]
     except (ValueError, TypeError, Base64Error) as error:
-        raise ConfigError("the reservation's seal is right but its content is not: was it made by this library?") from error
+        raise ConfigError(
+            "the reservation's seal is right but its content is not: was it made by this library?"
+        ) from error
 
 
 def _hold(
@@ -71,7 +77,10 @@ def _hold(
     levels: list[int],
     refunded: list[int],
 ) -> Hold:
-    specs = (BucketSpec.of(meter=meter, amount=amount, period_us=period, burst=burst) for meter, amount, period, burst in limits)
+    specs = (
+        BucketSpec.of(meter=meter, amount=amount, period_us=period, burst=burst)
+        for meter, amount, period, burst in limits
+    )
     hold = Hold(key, Layout(plan, tuple(specs)), costs)
     hold.epoch, hold.at, hold.levels, hold.refunded = epoch, at, levels, refunded
     return hold

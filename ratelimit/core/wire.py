@@ -104,15 +104,20 @@ def reserve_terms(hold: Hold) -> bytes:
 def settle_terms(hold: Hold, actual: Sequence[int]) -> bytes:
     """The terms of one scope for settle.lua; `actual` is the real cost in units per bucket."""
     buckets = zip(hold.costs, actual, hold.marks(), _packed(hold.layout).drains, strict=True)
-    return hold.epoch.to_bytes(4, "little") + _i7(hold.at) + b"".join(
-        [_i7(reserved) + _i7(real) + _i7(mark) + drain for reserved, real, mark, drain in buckets]
+    return (
+        hold.epoch.to_bytes(4, "little")
+        + _i7(hold.at)
+        + b"".join([_i7(reserved) + _i7(real) + _i7(mark) + drain for reserved, real, mark, drain in buckets])
     )
 
 
 def _check(reply: object, op: bytes, least: int) -> bytes:
     """The reply as bytes, if it answers this very call. Anything else is another call's and must not be believed."""
     if not isinstance(reply, bytes) or len(reply) < least:
-        raise WireMismatch(f"expected an answer of at least {least} bytes, got {type(reply).__name__}: another script or version answered")
+        raise WireMismatch(
+            f"expected an answer of at least {least} bytes, got {type(reply).__name__}: "
+            "another script or version answered"
+        )
     if reply[:OP_BYTES] != op:
         raise WireMismatch("the answer belongs to another operation; the connection it came from has been dropped")
     return reply

@@ -46,7 +46,7 @@ class _ShortRepr(Repr):
         self.maxlevel = 2
         self.maxstring = self.maxother = self.maxlong = _SHORT_MAX
 
-    def repr_int(self, x: int, level: int) -> str:
+    def repr_int(self, x: int, level: int) -> str:  # noqa: ARG002 - the signature of reprlib
         # Python refuses to print an int of more than 4,300 digits, and a file can hold one in hexadecimal.
         return repr(x) if x.bit_length() <= _INT_BITS_MAX else f"<integer of {x.bit_length()} bits>"
 

@@ -115,7 +115,7 @@ def _check_nodes(yaml: ModuleType, root: object) -> None:
             _check_keys(yaml, node)
 
 
-def _check_keys(yaml: ModuleType, mapping: Any) -> None:  # noqa: ANN401 - a yaml.MappingNode, of a package without types
+def _check_keys(yaml: ModuleType, mapping: Any) -> None:
     keys: set[tuple[str, str]] = set()
     for key, value in mapping.value:
         line = key.start_mark.line + 1

@@ -54,19 +54,19 @@ class StrictModel(BaseModel):
             return super().model_validate(body)
 
     @classmethod
-    def model_validate(cls, obj: object, **options: Any) -> Self:  # noqa: ANN401 - pydantic's options, passed on
+    def model_validate(cls, obj: object, **options: Any) -> Self:
         """Validate a mapping as pydantic does, with ConfigError in place of ValidationError."""
         with as_config_error(cls.__name__):
             return super().model_validate(obj, **options)
 
     @classmethod
-    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:  # noqa: ANN401 - as above
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **options: Any) -> Self:
         """Validate JSON text as pydantic does, with ConfigError in place of ValidationError."""
         with as_config_error(cls.__name__):
             return super().model_validate_json(json_data, **options)
 
     @classmethod
-    def model_validate_strings(cls, obj: object, **options: Any) -> Self:  # noqa: ANN401 - as above
+    def model_validate_strings(cls, obj: object, **options: Any) -> Self:
         """Validate text values as pydantic does, with ConfigError in place of ValidationError."""
         with as_config_error(cls.__name__):
             return super().model_validate_strings(obj, **options)

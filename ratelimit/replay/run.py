@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 
-from ratelimit.backends.connect import is_memory_url
 from ratelimit.errors import CostExceedsLimit, RateLimited
 from ratelimit.limiter import Limiter
 from ratelimit.plans import Plan
-from ratelimit.replay.engine import ExpiryGuard, open_limiter
+from ratelimit.replay.engine import open_limiter
 from ratelimit.replay.estimate import estimator
 from ratelimit.replay.report import PlanReport
 from ratelimit.replay.tally import Tally
@@ -47,14 +46,13 @@ def replay(
 
     Raises:
         ConfigError: a setting or a URL that cannot be right.
-        BackendError: the backend could not decide, or not fast enough for the result to be true.
+        BackendError: the backend could not decide.
     """
     settings = settings or Settings()
     clock = ManualClock()
     arrivals = offer(requests, settings)
     with open_limiter(backend, clock) as limiter:
-        guard = None if is_memory_url(backend) else ExpiryGuard()
-        run = _Run(limiter, clock, plan, settings, guard)
+        run = _Run(limiter, clock, plan, settings)
         unreported = 0
         for arrival in arrivals:
             run.arrive(arrival)
@@ -71,16 +69,13 @@ def replay(
 class _Run:
     """One replay under way."""
 
-    def __init__(
-        self, limiter: Limiter, clock: ManualClock, plan: Plan, settings: Settings, guard: ExpiryGuard | None
-    ) -> None:
+    def __init__(self, limiter: Limiter, clock: ManualClock, plan: Plan, settings: Settings) -> None:
         self.tally = Tally(plan)
         self._limiter = limiter
         self._clock = clock
         self._start_us = clock()
         self._plan = plan
         self._estimator = estimator(settings.estimate, settings.max_tokens)
-        self._guard = guard
         self._open: list[tuple[int, int, Arrival, Reservation]] = []
         self._admitted = 0
 
@@ -110,19 +105,12 @@ class _Run:
             done_us, _, arrival, reservation = heappop(self._open)
             self._clock.set(self._start_us + done_us)
             request = arrival.request
-            if self._guard is not None:
-                self._guard.calling()
-            settlement = reservation.settle(**_cost(request.input_tokens, request.output_tokens))
-            if self._guard is not None:
-                self._guard.answered(arrival.key, self._clock(), settlement.standings)
-            self.tally.settled(settlement)
+            self.tally.settled(reservation.settle(**_cost(request.input_tokens, request.output_tokens)))
             self._estimator.finished(request.output_tokens)
 
     def _reserve(self, key: str, estimate: dict[str, int]) -> Reservation | None:
-        if self._guard is not None:
-            self._guard.calling()
         try:
-            reservation = self._limiter.acquire(
+            return self._limiter.acquire(
                 key,
                 plan=self._plan,
                 tokens=estimate["tokens"],
@@ -133,13 +121,8 @@ class _Run:
             self.tally.too_large()
             return None
         except RateLimited as refused:
-            if self._guard is not None:
-                self._guard.answered(key, self._clock(), ())
             self.tally.refused(max(refused.decision.standings, key=lambda standing: standing.retry_after_us))
             return None
-        if self._guard is not None:
-            self._guard.answered(key, self._clock(), reservation.standings)
-        return reservation
 
 
 def _cost(input_tokens: int, output_tokens: int) -> dict[str, int]:
