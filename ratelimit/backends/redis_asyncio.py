@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from random import Random
+from sys import maxsize
 from typing import Any, Protocol
 
 from redis.asyncio import RedisCluster
@@ -53,6 +54,7 @@ class AsyncPoolExecutor:
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._pool = self._make_pool()
+            self._pool.max_connections = maxsize  # the semaphore is the bound
             self._free = asyncio.Semaphore(self._max_connections)
             self._loop = loop
 

@@ -16,6 +16,7 @@ from math import gcd
 from ratelimit.errors import ConfigError
 
 __all__ = (
+    "BUCKETS_MAX",
     "LEVEL_MAX",
     "TICKS_US",
     "BucketSpec",

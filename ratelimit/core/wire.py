@@ -13,7 +13,7 @@ from struct import Struct
 from typing import Final
 
 from ratelimit.core.hold import Hold
-from ratelimit.core.limit import TICKS_US, BucketSpec, Layout
+from ratelimit.core.limit import BUCKETS_MAX, TICKS_US, BucketSpec, Layout
 from ratelimit.core.scope import ScopeState
 from ratelimit.core.settlement import Outcome, Settlement
 from ratelimit.errors import WireMismatch
@@ -123,9 +123,16 @@ def _check(reply: object, op: bytes, least: int) -> bytes:
     return reply
 
 
-def _numbers(reply: bytes, start: int, count: int, width: int) -> list[int]:
+def _numbers(reply: bytes, start: int, count: int, width: int) -> Sequence[int]:
+    if width == 4:
+        return _narrow(count).unpack_from(reply, start)
     from_bytes = int.from_bytes
     return [from_bytes(reply[i : i + width], "little") for i in range(start, start + count * width, width)]
+
+
+@lru_cache(maxsize=4 * BUCKETS_MAX)
+def _narrow(count: int) -> Struct:
+    return Struct(f"<{count}I")
 
 
 def decode_reserve(reply: object, op: bytes, holds: Sequence[Hold]) -> bool:
