@@ -8,7 +8,8 @@ if #KEYS == 2 and #ARGV[4] == 48 then
   local layout = ARGV[3]
   local cost1, capacity1, rate1, tick1, cost2, capacity2, rate2, tick2 = unpack('<I7I7I7I3I7I7I7I3', ARGV[4])
   local raw, express = redis.call('GET', KEYS[1]), cost1 <= LEVEL_MAX and cost2 <= LEVEL_MAX and rate1 > 0
-    and rate2 > 0 and tick1 > 0 and tick2 > 0 and capacity1 <= LEVEL_MAX and capacity2 <= LEVEL_MAX
+    and rate2 > 0 and rate1 <= LEVEL_MAX and rate2 <= LEVEL_MAX and tick1 > 0 and tick2 > 0
+    and capacity1 <= LEVEL_MAX and capacity2 <= LEVEL_MAX
   local old_page, paged_at, epoch, ts, level1, refunded1, level2, refunded2 = 65535, 0, nil, now, 0, 0, 0, 0
   if raw and express then
     local shape

@@ -11,7 +11,8 @@ if #KEYS == 2 and #ARGV[4] == 73 then
   if raw then old_page, paged_at, epoch, ts, shape = unpack('<I2Bc4I7B', raw) end
   if shape == 2 and epoch == mark_epoch and now >= ts and string.sub(raw, 16, 15 + #layout) == layout
     and actual1 < NARROW and actual2 < NARROW and reserved1 < NARROW and reserved2 < NARROW
-    and rate1 > 0 and rate2 > 0 and tick1 > 0 and tick2 > 0 then
+    and rate1 > 0 and rate2 > 0 and rate1 <= LEVEL_MAX and rate2 <= LEVEL_MAX and tick1 > 0 and tick2 > 0
+    and mark1 <= 2 * LEVEL_MAX and mark2 <= 2 * LEVEL_MAX then
     local level1, refunded1, level2, refunded2 = unpack('<I4I4I4I4', raw, 16 + #layout)
     local drained1 = (tick1 == 1 and now - ts or floor(now / tick1) - floor(ts / tick1)) * rate1
     local drained2 = (tick2 == 1 and now - ts or floor(now / tick2) - floor(ts / tick2)) * rate2

@@ -39,19 +39,23 @@ class Executor(Protocol):
 class PoolExecutor:
     """Drives connections of a redis-py pool itself, so that nothing below can repeat a command.
 
-    A connection goes back only when its answer was read in full and was ours; in any other case, an interruption
-    included, it is dropped, because the next caller would read our answer.
+    A connection is kept only when its answer was read in full and was ours; in any other case, an interruption
+    included, it is dropped, because the next caller would read our answer. Kept ones stay out of the pool: going
+    through it for every command would cost a tenth of a decision (its events, its metrics, its look at the socket). One
+    that has died meanwhile fails its attempt, and the next attempt is the same operation.
     """
 
     def __init__(self, pool: ConnectionPool, max_connections: int) -> None:
         self._pool: Any = pool  # redis-py leaves its connections untyped
         # Ours is the bound: redis-py's would count connections that an interruption made it lose sight of, for ever.
-        pool.max_connections = maxsize
-        # One None per connection that may be opened. Not a semaphore: those are written in Python, and an exception
+        self._pool.max_connections = maxsize
+        # One None per connection that may be open. Not a semaphore: those are written in Python, and an exception
         # that a signal raises inside one leaves its inner lock behind locked, so that every later call would hang.
         self._free: SimpleQueue[None] = SimpleQueue()
         for _ in range(max_connections):
             self._free.put(None)
+        self._kept: list[Any] = []
+        self._pid = os.getpid()
 
     def execute(self, attempt: Attempt) -> object:
         """As `Executor.execute`. Waits for a free connection no longer than the attempt may take."""
@@ -65,8 +69,17 @@ class PoolExecutor:
         finally:
             self._free.put(None)
 
+    def _take(self) -> Any:
+        """A connection that was kept, the one used last, or a new one. None that a parent process has opened."""
+        if self._pid != os.getpid():
+            self._kept, self._pid = [], os.getpid()
+        try:
+            return self._kept.pop()
+        except IndexError:
+            return self._pool.get_connection()
+
     def _execute(self, attempt: Attempt) -> object:
-        connection = self._pool.get_connection()
+        connection = self._take()
         good = False
         try:
             connection.send_command(*attempt.call.command(by_text=attempt.by_text))
@@ -80,12 +93,15 @@ class PoolExecutor:
             good = not drops_connection(error)
             raise
         finally:
-            if not good:
+            if good:
+                self._kept.append(connection)
+            else:
                 connection.disconnect()
-            self._pool.release(connection)
+                self._pool.release(connection)
 
     def close(self) -> None:
         """As `Executor.close`."""
+        self._kept = []
         self._pool.disconnect()
         # A Sentinel pool asks through clients that are ours too, and does not close them.
         for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):

@@ -144,8 +144,8 @@ class World:
 
 def _same_holds(mine: Hold, theirs: Hold) -> None:
     assert (mine.epoch, mine.at, mine.lag) == (theirs.epoch, theirs.at, theirs.lag)
-    assert mine.levels == theirs.levels
-    assert mine.refunded == theirs.refunded
+    assert list(mine.levels) == list(theirs.levels)
+    assert list(mine.refunded) == list(theirs.refunded)
 
 
 def _agrees(hold: Hold, mark: Mark) -> None:

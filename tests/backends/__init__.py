@@ -1,0 +1,1 @@
+"""Promises of the parts that the backends are made of."""

@@ -1,0 +1,1 @@
+"""Promises of the Lua scripts as source: headers, pins, inputs."""
