@@ -145,7 +145,6 @@ RANGES = [
 ]
 
 
-
 @pytest.mark.parametrize("buckets", [1, 2], ids=["general", "express"])
 @pytest.mark.parametrize(("verb", "field", "value"), RANGES)
 def test_numbers_out_of_range_are_refused(

@@ -45,7 +45,7 @@ def test_equal_limits_have_equal_specs(amount: int, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda limit: pickle.loads(pickle.dumps(limit))])
-def test_a_copy_is_equal(twin: Any) -> None:  # noqa: ANN401 - three kinds of copying
+def test_a_copy_is_equal(twin: Any) -> None:
     """Copies and pickles are equal, hash alike and keep their spec."""
     limit = Limit("tokens", 5, "500ms")
     assert (twin(limit), hash(twin(limit)), twin(limit).spec) == (limit, hash(limit), limit.spec)

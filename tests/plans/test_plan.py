@@ -67,7 +67,7 @@ def test_a_plan_survives_a_round_trip(rpm: int, periods: list[int]) -> None:
 
 
 @pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda plan: pickle.loads(pickle.dumps(plan))])
-def test_a_copy_is_equal(twin: Any) -> None:  # noqa: ANN401 - three kinds of copying
+def test_a_copy_is_equal(twin: Any) -> None:
     """Copies and pickles are equal and lay out the same buckets."""
     plan = Plan("Pro", rpm=60)
     assert twin(plan) == plan

@@ -47,7 +47,7 @@ def test_any_text_finds_a_plan_or_raises(name: str) -> None:
 
 
 @pytest.mark.parametrize("ask", [PlanRegistry.get, PlanRegistry.__getitem__, PlanRegistry.resolve])
-def test_a_missing_plan_is_an_error_with_a_hint(ask: Any) -> None:  # noqa: ANN401 - three verbs
+def test_a_missing_plan_is_an_error_with_a_hint(ask: Any) -> None:
     """The error names what was asked for, the nearest plans and all known ones."""
     with pytest.raises(ConfigError) as caught:
         ask(PlanRegistry(), "prro")
@@ -65,7 +65,7 @@ def test_a_missing_plan_is_an_error_with_a_hint(ask: Any) -> None:  # noqa: ANN4
         ([], "plan []: must be a name or a Plan"),
     ],
 )
-def test_nothing_else_is_a_plan(name: Any, text: str) -> None:  # noqa: ANN401 - wrong types on purpose
+def test_nothing_else_is_a_plan(name: Any, text: str) -> None:
     """Empty, huge and other values are refused with a short text, never taken for "unlimited"."""
     with pytest.raises(ConfigError) as caught:
         PlanRegistry().resolve(name)
@@ -102,7 +102,7 @@ def test_one_name_holds_one_plan(name: str) -> None:
 
 
 @pytest.mark.parametrize("plans", [["Pro"], BUILTIN_PLANS[0], [None], [{"name": "A", "rpm": 1}]])
-def test_only_plans_are_held(plans: Any) -> None:  # noqa: ANN401 - wrong types on purpose
+def test_only_plans_are_held(plans: Any) -> None:
     """Names, bodies and a plan given bare are refused."""
     with pytest.raises(ConfigError, match="must be a Plan"):
         PlanRegistry(plans)
@@ -147,7 +147,7 @@ def test_remembered_spellings_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("twin", [copy.copy, copy.deepcopy, lambda registry: pickle.loads(pickle.dumps(registry))])
-def test_a_registry_can_go_to_another_process(twin: Any) -> None:  # noqa: ANN401 - three kinds of copying
+def test_a_registry_can_go_to_another_process(twin: Any) -> None:
     """Copies and pickles hold equal plans."""
     assert tuple(twin(PlanRegistry())) == BUILTIN_PLANS
 

@@ -139,9 +139,7 @@ def test_yaml_merges_are_not_twins(tmp_path: Path) -> None:
         ("plans", "", "suffix ''", "''", "must be one of"),
     ],
 )
-def test_what_is_wrong_is_named(  # noqa: PLR0917 - the columns of the table
-    tmp_path: Path, name: str, text: str, where: str, value: str, rule: str
-) -> None:
+def test_what_is_wrong_is_named(tmp_path: Path, name: str, text: str, where: str, value: str, rule: str) -> None:
     """Every error names the file, the place in it, the value and the rule, in a text of bounded length."""
     file = write(tmp_path, name, text)
     with pytest.raises(ConfigError) as caught:

@@ -166,27 +166,27 @@ class Model:
     def _settle(self, mark: Mark, usage: Mapping[str, int], now: int) -> dict[Name, Fraction]:
         existing = self._now(mark.subject, now)
         state = existing or Subject(now, object(), {name(spec): Bucket(spec) for spec in mark.specs})
-        credits, owing = {}, False
+        given_back, owing = {}, False
         for spec in mark.specs:
             key = name(spec)
             bucket = state.buckets.setdefault(key, Bucket(spec))
             over = usage.get(spec.meter, mark.cost[key]) - mark.cost[key]
-            credits[key] = Fraction(0)
+            given_back[key] = Fraction(0)
             if over > 0:
                 owing = True
                 bucket.level = min(bucket.level + over, Fraction(LEVEL_MAX, bucket.spec.units))
             elif over < 0 and bucket.same(spec) and state.epoch is mark.epoch:
                 lowest = mark.levels[key] - bucket.drain(mark.at, state.at) - (bucket.refunded - mark.refunded[key])
-                credits[key] = max(Fraction(0), min(-over, lowest, bucket.level))
-                bucket.level -= credits[key]
-                bucket.refunded += credits[key]
+                given_back[key] = max(Fraction(0), min(-over, lowest, bucket.level))
+                bucket.level -= given_back[key]
+                bucket.refunded += given_back[key]
         if any(bucket.refunded * bucket.spec.units > LEVEL_MAX for bucket in state.buckets.values()):
             state.epoch = object()
             for bucket in state.buckets.values():
                 bucket.refunded = Fraction(0)
         if (existing is not None or owing) and usage:
             self.subjects[mark.subject] = state
-        return credits
+        return given_back
 
     def peek(self, subject: str, specs: Sequence[BucketSpec], now: int) -> list[Fraction]:
         state = self._under(subject, specs, now)

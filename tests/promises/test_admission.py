@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratelimit.backends.memory import MemoryBackend
-from ratelimit.core.decision import decide
+from ratelimit.core.decision import Decision, decide
 from ratelimit.core.hold import Hold
 from ratelimit.core.limit import BucketSpec, Layout
 from ratelimit.errors import ConfigError
@@ -50,7 +50,7 @@ class Bucket:
     def levels(self) -> list[int]:
         hold = Hold("{k}", self.layout, [0] * len(self.layout.specs))
         self.backend.peek([hold])
-        return hold.levels
+        return list(hold.levels)
 
 
 @given(specs, arrivals)
@@ -103,7 +103,7 @@ def test_p5_retry_after_belongs_to_the_limit_that_binds_longest(requests: int, t
     bucket.ask(60, 600_000)
     bucket.now += gap
     allowed, hold = bucket.ask(requests, tokens)
-    decision = decide(allowed, [hold])
+    decision: Decision[object] = decide(allowed, [hold])
     if not allowed:
         assert decision.binding is not None
         assert decision.binding.retry_after_us == max(standing.retry_after_us for standing in decision.standings)
@@ -163,7 +163,9 @@ PRECISION = [
 ]
 
 
-@pytest.mark.parametrize(("amount", "period", "burst"), [row[1:] for row in PRECISION], ids=[row[0] for row in PRECISION])
+@pytest.mark.parametrize(
+    ("amount", "period", "burst"), [row[1:] for row in PRECISION], ids=[row[0] for row in PRECISION]
+)
 @pytest.mark.parametrize("gap_us", [997, 50_000])
 def test_p2_long_runs_deliver_the_whole_rate(amount: int, period: int, burst: int, gap_us: int) -> None:
     """At high offered load a limit delivers between 99.999 % and 100 % of its rate over a long run, never more."""

@@ -125,14 +125,12 @@ def test_p1_never_over_with_refunds() -> None:
 
 
 def _bank(minutes: int, make: Callable[[], Naive | Engine]) -> int:
-    """The banking attack: one open stream per minute of idling, then finish them unused one by one, bursting after each.
+    """The banking attack: one open stream per idle minute, then finish them unused one by one, bursting after each.
 
     Returns the tokens admitted in the burst, all at one instant.
     """
     rules, unit = make(), LIMIT.specs[0].units
-    streams = []
-    for minute in range(minutes):
-        streams.append(rules.reserve(60 * unit, minute * 60 * SECOND))
+    streams = [rules.reserve(60 * unit, minute * 60 * SECOND) for minute in range(minutes)]
     now, burst = minutes * 60 * SECOND, 0
     for stream in [*streams, None]:
         while rules.reserve(unit, now) is not None:

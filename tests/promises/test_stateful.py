@@ -8,7 +8,15 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from tests.promises.world import PLANS, Open, World
 from tests.servers import RedisBinary, RedisServer, redis_binaries
@@ -30,7 +38,7 @@ class Machine(RuleBasedStateMachine):
 
     world: World
     steps = 0
-    open = Bundle("open")
+    held = Bundle("held")
     done = Bundle("done")
 
     @initialize()
@@ -44,11 +52,11 @@ class Machine(RuleBasedStateMachine):
     def _count(self) -> None:
         type(self).steps += 1
 
-    @rule(target=open, subject=subjects, layout=plans, requests=st.integers(0, 3), share=shares)
+    @rule(target=held, subject=subjects, layout=plans, requests=st.integers(0, 3), share=shares)
     def reserve(self, subject: str, layout: object, requests: int, share: int) -> object:
         return self._reserve([(subject, layout)], requests, share)
 
-    @rule(target=open, layouts=st.lists(plans, min_size=2, max_size=3), requests=st.integers(0, 2), share=shares)
+    @rule(target=held, layouts=st.lists(plans, min_size=2, max_size=3), requests=st.integers(0, 2), share=shares)
     def reserve_several(self, layouts: list[object], requests: int, share: int) -> object:
         return self._reserve(list(zip(("org", "ann", "bob"), layouts, strict=False)), requests, share)
 
@@ -63,20 +71,25 @@ class Machine(RuleBasedStateMachine):
         reservation = self.world.reserve(scopes, amounts)
         return multiple() if reservation is None else reservation
 
-    @rule(target=done, reservation=consumes(open), percent=st.sampled_from([0, 1, 50, 99, 100, 130, 1_000]), requests=st.integers(0, 2))
+    @rule(
+        target=done,
+        reservation=consumes(held),
+        percent=st.sampled_from([0, 1, 50, 99, 100, 130, 1_000]),
+        requests=st.integers(0, 2),
+    )
     def settle(self, reservation: Open, percent: int, requests: int) -> Open:
         self._count()
         usage = {meter: amount * percent // 100 for meter, amount in reservation.amounts.items()}
         self.world.settle(reservation, {**usage, "requests": requests})
         return reservation
 
-    @rule(target=done, reservation=consumes(open))
+    @rule(target=done, reservation=consumes(held))
     def cancel(self, reservation: Open) -> Open:
         self._count()
         self.world.settle(reservation, dict.fromkeys(reservation.amounts, 0))
         return reservation
 
-    @rule(reservation=open)
+    @rule(reservation=held)
     def repeat_reserve(self, reservation: Open) -> None:
         if self.world.remembers(reservation):
             self._count()
@@ -86,7 +99,9 @@ class Machine(RuleBasedStateMachine):
     def repeat_settle(self, reservation: Open, percent: int) -> None:
         if self.world.remembers(reservation):
             self._count()
-            self.world.settle(reservation, {meter: amount * percent // 100 for meter, amount in reservation.amounts.items()})
+            self.world.settle(
+                reservation, {meter: amount * percent // 100 for meter, amount in reservation.amounts.items()}
+            )
 
     @rule(us=moves_us)
     def forwards(self, us: int) -> None:

@@ -11,8 +11,8 @@ import redis
 
 from ratelimit import Limit, Plan
 from ratelimit.backends.base import Op, Retention
-from ratelimit.backends.connect import executor
 from ratelimit.backends.calls import RetryPolicy
+from ratelimit.backends.connect import executor
 from ratelimit.backends.memory import MemoryBackend
 from ratelimit.backends.redis import RedisBackend
 from ratelimit.core.hold import Hold
@@ -26,7 +26,9 @@ PLANS = (
     Plan("Requests", rpm=10),
     Plan("Awkward", limits=[Limit("tokens", 100_000_007, 60), Limit("requests", 90, 60)]),
     Plan("Fast", limits=[Limit("requests", 1_000, 1, burst=400), Limit("tokens", 7_000_000, 60)]),
-    Plan("Daily", rpm=10, tpm=50_000_000, limits=[Limit("requests", 7, 86_400), Limit("output_tokens", 999_983, 3_600)]),
+    Plan(
+        "Daily", rpm=10, tpm=50_000_000, limits=[Limit("requests", 7, 86_400), Limit("output_tokens", 999_983, 3_600)]
+    ),
 )
 """Two narrow buckets (the express lanes), one, coarse ticks, bursts of their own, and four with different periods."""
 START_US = 1_700_000_000_000_000
@@ -57,7 +59,7 @@ class World:
         self.memory = MemoryBackend(clock=self._clock, retention=retention)
         # What has drained may be forgotten at any time, which shows only if the clock is then set back. Neither side
         # forgets here: keys live for ten minutes of the server's own time under a virtual clock.
-        self.memory._sweep = lambda now: None  # type: ignore[method-assign]
+        self.memory._sweep = lambda now: None  # type: ignore[method-assign]  # noqa: ARG005
         self.redis = RedisBackend(executor(url, RetryPolicy(), 2), retention=retention, virtual_clock=self._clock)
         self.restart()
 
@@ -82,7 +84,9 @@ class World:
     def _holds(self, scopes: Sequence[tuple[str, Layout]], amounts: Mapping[str, int]) -> list[Hold]:
         return [Hold(self.key(subject), layout, price(layout, amounts)) for subject, layout in scopes]
 
-    def reserve(self, scopes: list[tuple[str, Layout]], amounts: Mapping[str, int], op: Op | None = None) -> Open | None:
+    def reserve(
+        self, scopes: list[tuple[str, Layout]], amounts: Mapping[str, int], op: Op | None = None
+    ) -> Open | None:
         op = op or self.new_op()
         mine, theirs = self._holds(scopes, amounts), self._holds(scopes, amounts)
         allowed, marks = self.model.reserve(op.id, [(s, layout.specs) for s, layout in scopes], amounts, self.now)
@@ -108,16 +112,21 @@ class World:
         assert again is not None
         for first, second in zip(reservation.redis, again.redis, strict=True):
             assert (first.epoch, first.at, first.levels, first.refunded) == (
-                second.epoch, second.at, second.levels, second.refunded,
+                second.epoch,
+                second.at,
+                second.levels,
+                second.refunded,
             )
 
     def settle(self, reservation: Open, usage: Mapping[str, int]) -> None:
         """Settle on all three, for the first time or again."""
-        repeated, credits = self.model.settle(reservation.op.id, usage, self.now)
+        repeated, given_back = self.model.settle(reservation.op.id, usage, self.now)
         mine = self.memory.settle(reservation.memory, [real_cost(h, usage) for h in reservation.memory], reservation.op)
         theirs = self.redis.settle(reservation.redis, [real_cost(h, usage) for h in reservation.redis], reservation.op)
         assert mine.repeated is theirs.repeated is repeated
-        for hold, one, other, expected in zip(reservation.memory, mine.outcomes, theirs.outcomes, credits, strict=True):
+        for hold, one, other, expected in zip(
+            reservation.memory, mine.outcomes, theirs.outcomes, given_back, strict=True
+        ):
             assert tuple(one) == tuple(other)
             given = [Fraction(credit, spec.units) for credit, spec in zip(one[3], hold.layout.specs, strict=True)]
             assert given == list(expected.values())

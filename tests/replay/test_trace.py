@@ -85,7 +85,7 @@ def test_requests_come_sorted_and_those_of_one_instant_in_file_order(tmp_path: P
         ('{"timestamp": -1, "input_length": 1, "output_length": 1}', "line 1: timestamp = -1: must be milliseconds"),
         ('{"timestamp": 1, "input_length": 1.0, "output_length": 1}', "line 1: input_length = 1.0: must be a whole"),
         ('{"timestamp": 1, "input_length": 1, "output_length": true}', "line 1: output_length = True: must be a whole"),
-        ('{"a": ' + "[" * 100_000, "line 1: '{\"a\": [[["),
+        ('{"a": ' + "[" * 100_000, 'line 1: \'{"a": [[['),
         (b"\xff\xfe\x00", "not UTF-8 text: must be CSV"),
     ],
 )

@@ -40,7 +40,7 @@ class RedisCluster:
         """`redis+cluster://host:port,host:port,...`."""
         return f"redis+cluster://{','.join(f'{HOST}:{node.port}' for node in self.nodes)}"
 
-    def client(self, **options: Any) -> redis.cluster.RedisCluster:  # noqa: ANN401  the many options of RedisCluster
+    def client(self, **options: Any) -> redis.cluster.RedisCluster:
         """A new redis-py cluster client that follows redirections but does not retry when a connection fails."""
         port = next(node.port for node in self.nodes if node.running)
         settings: dict[str, Any] = {"socket_timeout": 5.0, "retry": Retry(NoBackoff(), 0), **options}

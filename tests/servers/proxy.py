@@ -55,7 +55,7 @@ class FaultProxy:
         """The address for `redis.from_url`."""
         return f"redis://{HOST}:{self.port}/0"
 
-    def client(self, **options: Any) -> redis.Redis:  # noqa: ANN401  the many options of redis.Redis
+    def client(self, **options: Any) -> redis.Redis:
         """A new redis-py client that does not retry, connected through the proxy."""
         return plain_client(self.port, **options)
 

@@ -39,7 +39,7 @@ _DEFAULTS: Mapping[str, str | int] = {
 _LONGEST_TEMP = 60
 
 
-def plain_client(port: int, **options: Any) -> redis.Redis:  # noqa: ANN401  the many options of redis.Redis
+def plain_client(port: int, **options: Any) -> redis.Redis:
     """A client that sends each command once: no retries, whatever the defaults of this redis-py."""
     settings: dict[str, Any] = {"socket_timeout": 5.0, "retry": Retry(NoBackoff(), 0), **options}
     return redis.Redis(host=HOST, port=port, **settings)
@@ -116,7 +116,7 @@ class RedisServer:
             raise RuntimeError("the server is not running")
         return self._process.pid
 
-    def client(self, **options: Any) -> redis.Redis:  # noqa: ANN401
+    def client(self, **options: Any) -> redis.Redis:
         """A new redis-py client over TCP that does not retry."""
         return plain_client(self.port, **options)
 
