@@ -175,7 +175,7 @@ class AsyncLimiter:
             reservation = await self._acquire(subject, plan, group, requests, tokens, meters, timeout, on_error)
         except RateLimited as refused:
             return refused.decision
-        return Decision(allowed=True, standings=reservation.standings, reservation=reservation)
+        return decide(True, reservation._holds, reservation)
 
     async def peek(
         self,

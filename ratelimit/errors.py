@@ -66,7 +66,10 @@ class RateLimited(RateLimitError):
 
     def __init__(self, decision: Decision[Any]) -> None:
         self.decision = decision
-        super().__init__(str(decision))
+        super().__init__(decision)
+
+    def __str__(self) -> str:
+        return str(self.decision)
 
     @property
     def retry_after(self) -> float:

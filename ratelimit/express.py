@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ratelimit.backends.memory import MemoryBackend
 from ratelimit.core.hold import Hold
 from ratelimit.core.limit import LEVEL_MAX, Layout
+from ratelimit.core.scope import ScopeState
 from ratelimit.core.settlement import Settlement
 from ratelimit.reservation import Reservation
 
@@ -47,6 +48,7 @@ class ExpressLane:
         "lines",
         "lock",
         "rates",
+        "scope",
         "scopes",
         "units",
     )
@@ -60,6 +62,8 @@ class ExpressLane:
         self.units = tuple(units for _, units in layout.prices)
         self._most = tuple(spec.burst for spec in layout.specs)
         self.backend = backend
+        # The scope as it was last found: retired ones are under no plan, so it is never taken for the stored one.
+        self.scope: ScopeState | None = None
         self.lines = limiter.lines
         self.lock, self.scopes, self.clock_ns = backend.lock, backend.scopes, backend.clock_ns
 
@@ -75,11 +79,13 @@ class ExpressLane:
         try:
             lock.acquire()
             now = self.clock_ns() // 1000
-            scope = self.scopes.get(self.key)
-            if scope is None:
-                scope = self.backend.begin(self.key, self.layout, now)
+            scope = self.scope
+            if scope is None or scope.layout is not self.layout:
+                scope = self.scope = self.scopes.get(self.key) or self.backend.begin(self.key, self.layout, now)
+                if scope.layout is not self.layout:
+                    return None
             elapsed = now - scope.at
-            if scope.layout is not self.layout or elapsed < 0:
+            if elapsed < 0:
                 return None
             rate0, rate1 = self.rates
             level0, level1 = scope.levels
@@ -158,7 +164,7 @@ class ExpressReservation(Reservation):
             if self._settlement is not None:
                 return self._settlement
             now = lane.clock_ns() // 1000
-            scope = lane.scopes.get(lane.key)
+            scope = lane.scope
             if scope is None or scope.epoch != self.epoch or scope.layout is not lane.layout or self._exported:
                 return None
             elapsed = now - scope.at

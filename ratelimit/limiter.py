@@ -31,7 +31,7 @@ from ratelimit.waiting import Lines, Ticket
 
 __all__ = ("Limiter",)
 
-_LANES_MAX = 65_536
+_LANES_LEAST = 1_024
 
 
 class Limiter:
@@ -184,7 +184,8 @@ class Limiter:
         layout = self._plans.resolve(plan).layout
         if not layout.express:
             return None
-        if len(self._lanes) >= _LANES_MAX:
+        # As many as there are subjects with something used, and some to spare.
+        if len(self._lanes) >= _LANES_LEAST + 2 * len(self._backend):
             self._lanes.clear()
         lane = ExpressLane(self, self._backend, self._intake.key(subject, group), layout)
         self._lanes[(subject, plan, group)] = lane
@@ -216,7 +217,7 @@ class Limiter:
             )
         except RateLimited as refused:
             return refused.decision
-        return Decision(allowed=True, standings=reservation.standings, reservation=reservation)
+        return decide(True, reservation._holds, reservation)
 
     def peek(
         self,

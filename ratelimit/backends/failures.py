@@ -8,7 +8,11 @@ from ratelimit.backends.calls import ScriptMissing, TryAgain
 from ratelimit.backends.scripts import Script
 from ratelimit.errors import BackendTimeout, BackendUnavailable, WireMismatch
 
-__all__ = ("drops_connection", "translate")
+__all__ = ("FOREIGN", "drops_connection", "translate")
+
+FOREIGN = (said.RedisError, said.RedisClusterException, OSError)
+"""What redis-py and the network raise. Anything else, as from a signal handler, is not ours to translate."""
+
 
 _REDIRECTED = (
     said.ReadOnlyError,
@@ -58,6 +62,6 @@ def _refused(text: str) -> Exception:
         return TryAgain(BackendUnavailable(f"another script blocks the server: {text}"))
     if "RL_" in text:
         return WireMismatch(f"the script refuses the call: {text}")
-    if "WRONGTYPE" in text:
+    if "WRONGTYPE" in text or "data string too short" in text:
         return WireMismatch(f"a key of ours holds somebody else's data: {text}; choose another prefix")
     return BackendUnavailable(f"the server refuses to serve: {text}")

@@ -109,7 +109,10 @@ class MemoryBackend:
     def reset(self, keys: Sequence[str]) -> bool:
         """As `Backend.reset`."""
         with self.lock:
-            return sum(self.scopes.pop(key, None) is not None for key in keys) > 0
+            known = [key for key in keys if key in self.scopes]
+            for key in known:
+                _retire(self.scopes.pop(key))
+            return bool(known)
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -133,8 +136,11 @@ class MemoryBackend:
         return scope
 
     def _store(self, key: str, scope: ScopeState, now: int) -> None:
-        if key not in self.scopes:
+        before = self.scopes.get(key)
+        if before is None:
             self._sweep(now)
+        else:
+            _retire(before)
         self.scopes[key] = scope
 
     def _sweep(self, now: int) -> None:
@@ -143,11 +149,18 @@ class MemoryBackend:
             key, scope = self.scopes.popitem(last=False)
             if scope.drained_at() > now:
                 self.scopes[key] = scope
+            else:
+                _retire(scope)
 
 
 def _fits(scope: ScopeState, hold: Hold) -> bool:
     terms = zip(scope.levels, hold.costs, hold.layout.capacities, strict=False)
     return all(level + cost <= capacity or not cost for level, cost, capacity in terms)
+
+
+def _retire(scope: ScopeState) -> None:
+    """Mark a scope that is no longer stored, for whoever still holds it: it is under no plan any more."""
+    scope.layout = None
 
 
 class _OperationLog:

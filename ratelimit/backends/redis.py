@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from random import Random
 from sys import maxsize
@@ -12,10 +13,11 @@ from typing import Any, Protocol
 
 from redis import RedisCluster
 from redis.connection import ConnectionPool
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ratelimit.backends.base import Op, Retention, named
 from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, TryAgain, attempts
-from ratelimit.backends.failures import drops_connection, translate
+from ratelimit.backends.failures import FOREIGN, drops_connection, translate
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
 from ratelimit.core.scope import open_scope
@@ -91,13 +93,24 @@ class PoolExecutor:
             return reply
         except Exception as error:
             good = not drops_connection(error)
+            if not good and not isinstance(error, (TimeoutError, RedisTimeoutError)):
+                self._drop_kept()
             raise
         finally:
             if good:
                 self._kept.append(connection)
             else:
-                connection.disconnect()
-                self._pool.release(connection)
+                self._drop(connection)
+
+    def _drop_kept(self) -> None:
+        """A server that has gone or no longer serves is behind the others too: do not try them one by one."""
+        with suppress(IndexError):  # other threads take from the same list
+            while True:
+                self._drop(self._kept.pop())
+
+    def _drop(self, connection: Any) -> None:
+        connection.disconnect()
+        self._pool.release(connection)
 
     def close(self) -> None:
         """As `Executor.close`."""
@@ -191,7 +204,5 @@ class RedisBackend:
             time.sleep(attempt.pause)
         try:
             return self._executor.execute(attempt)
-        except TryAgain:
-            raise
-        except Exception as error:
+        except FOREIGN as error:
             raise translate(error, attempt.call.script) from error

@@ -15,7 +15,7 @@ from redis.asyncio.connection import ConnectionPool
 
 from ratelimit.backends.base import Op, Retention, named
 from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, attempts
-from ratelimit.backends.failures import drops_connection, translate
+from ratelimit.backends.failures import FOREIGN, drops_connection, translate
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
 from ratelimit.core.scope import open_scope
@@ -183,5 +183,5 @@ class AsyncRedisBackend:
             await asyncio.sleep(attempt.pause)
         try:
             return await self._executor.execute(attempt)
-        except Exception as error:
+        except FOREIGN as error:
             raise translate(error, attempt.call.script) from error

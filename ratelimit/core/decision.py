@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ratelimit.core.hold import Hold
@@ -47,14 +47,54 @@ class Standing:
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision(Generic[R]):
-    """Allowed or refused, with a standing for every limit of every scope, in the order they were asked."""
+    """Allowed or refused, with a standing for every limit of every scope, in the order they were asked.
 
-    allowed: bool
-    standings: tuple[Standing, ...]
-    reservation: R | None = field(default=None, repr=False, compare=False)
-    """What to settle later; None when refused."""
+    The standings are worked out when somebody looks: most callers only want to know whether they may.
+    """
+
+    __slots__ = ("_holds", "_standings", "allowed", "reservation")
+
+    def __init__(
+        self,
+        *,
+        allowed: bool,
+        standings: tuple[Standing, ...] | None = None,
+        holds: Sequence[Hold] = (),
+        reservation: R | None = None,
+    ) -> None:
+        self.allowed = allowed
+        self.reservation = reservation
+        """What to settle later; None when refused."""
+        self._standings = standings
+        self._holds = holds
+
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """Where every limit stands."""
+        if self._standings is None:
+            self._standings = tuple(
+                standing
+                for hold in self._holds
+                for standing in standings(
+                    hold.layout, hold.at, hold.lag, hold.levels, None if self.allowed else hold.costs
+                )
+            )
+        return self._standings
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Decision):
+            return NotImplemented
+        return self.allowed == other.allowed and self.standings == other.standings
+
+    def __hash__(self) -> int:
+        return hash((self.allowed, self.standings))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (self.allowed, self.standings))
+
+    def __repr__(self) -> str:
+        return f"Decision(allowed={self.allowed}, standings={self.standings})"
 
     @property
     def binding(self) -> Standing | None:
@@ -84,17 +124,13 @@ class Decision(Generic[R]):
         )
 
 
+def _rebuild(allowed: bool, standings: tuple[Standing, ...]) -> Decision[None]:
+    return Decision(allowed=allowed, standings=standings)
+
+
 def decide(allowed: bool, holds: Sequence[Hold], reservation: R | None = None) -> Decision[R]:
     """The decision that a backend's answer amounts to."""
-    return Decision(
-        allowed=allowed,
-        reservation=reservation,
-        standings=tuple(
-            standing
-            for hold in holds
-            for standing in standings(hold.layout, hold.at, hold.lag, hold.levels, None if allowed else hold.costs)
-        ),
-    )
+    return Decision(allowed=allowed, holds=holds, reservation=reservation)
 
 
 def standings(layout: Layout, at: int, lag: int, levels: Sequence[int], costs: Sequence[int] | None) -> list[Standing]:

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 
 from ratelimit import BackendError, BackendTimeout, RetryPolicy
-from tests.faults.faces import FaceMaker, asyncio_face, each_face, sync_face, used
-from tests.servers import HOLD_REQUEST, FaultProxy, eventually
+from tests.faults.faces import Face, FaceMaker, asyncio_face, each_face, sync_face, used
+from tests.servers import HOLD_REQUEST, FaultProxy, RedisServer, eventually
 
 
 @each_face
@@ -26,6 +26,45 @@ def test_a_pool_is_as_large_as_it_was_asked_to_be(face_of: FaceMaker, proxy: Fau
         for thread in threads:
             thread.join()
         assert used(face.peek("alice")) == {"requests": 6, "tokens": 0}
+
+
+def open_connections(face: Face, proxy: FaultProxy, count: int) -> None:
+    """Leave so many idle connections behind."""
+    threads = [threading.Thread(target=face.acquire, args=["warm"]) for _ in range(count)]
+    with proxy_holding(proxy):
+        for thread in threads:
+            thread.start()
+        eventually(lambda: proxy.held == count)
+    for thread in threads:
+        thread.join()
+
+
+@each_face
+def test_many_idle_connections_do_not_outlive_their_server(
+    face_of: FaceMaker, server: RedisServer, proxy: FaultProxy
+) -> None:
+    """After a restart one call is enough to find out that all of them are dead."""
+    with face_of(proxy.url, policy=RetryPolicy(timeout=5, deadline=10, attempts=2)) as face:
+        open_connections(face, proxy, 6)
+        server.restart()
+        assert used(face.acquire("alice").standings) == {"requests": 1, "tokens": 0}
+
+
+@each_face
+def test_many_idle_connections_do_not_hold_on_to_a_demoted_server(
+    face_of: FaceMaker, server: RedisServer, proxy: FaultProxy
+) -> None:
+    """After a failover one read-only answer is enough to leave all of them."""
+    policy = RetryPolicy(timeout=5, deadline=10, attempts=2)
+    with RedisServer(server.binary) as promoted, face_of(proxy.url, policy=policy) as face:
+        open_connections(face, proxy, 6)
+        server.call("REPLICAOF", "127.0.0.1", promoted.port)
+        try:
+            eventually(lambda: server.info("replication")["master_link_status"] == "up")
+            proxy.retarget("127.0.0.1", promoted.port)
+            assert used(face.acquire("alice").standings) == {"requests": 1, "tokens": 0}
+        finally:
+            server.call("REPLICAOF", "NO", "ONE")
 
 
 def test_a_pool_that_is_used_up_times_out_and_never_refuses(proxy: FaultProxy) -> None:

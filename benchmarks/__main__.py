@@ -1,0 +1,89 @@
+"""`python -m benchmarks`: measure, print one table with ratios and figures, and write JSON if asked to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.footprint import footprint_rows
+from benchmarks.machine import machine
+from benchmarks.results import Row, print_table, write_json
+from benchmarks.scaling import memory_scaling_rows, redis_scaling_rows
+from benchmarks.script import script_rows
+from benchmarks.speed import asyncio_rows, memory_rows, redis_rows
+from tests.servers import RedisServer, redis_binaries
+
+__all__ = ("main",)
+
+Section = Callable[[argparse.Namespace], list[Row]]
+
+
+def _served(measure: Callable[[RedisServer], list[Row]]) -> list[Row]:
+    """With a server of its own: what one section leaves behind must not weigh on the next."""
+    with RedisServer() as server:
+        return measure(server)
+
+
+def _rounds(options: argparse.Namespace, full: int) -> int:
+    return max(5, full // 5) if options.quick else full
+
+
+def _scaling(options: argparse.Namespace) -> list[Row]:
+    populations: list[int] = options.subjects or [1_000, 100_000 if options.quick else 1_000_000]
+    return memory_scaling_rows(populations, _rounds(options, 60)) + _served(
+        lambda server: redis_scaling_rows(server, populations, _rounds(options, 60))
+    )
+
+
+_SECTIONS: dict[str, Section] = {
+    "memory": lambda options: memory_rows(_rounds(options, 50)),
+    "redis": lambda options: _served(lambda server: redis_rows(server, _rounds(options, 50))),
+    "asyncio": lambda options: _served(lambda server: asyncio_rows(server, _rounds(options, 40))),
+    "script": lambda options: _served(lambda server: script_rows(server, _rounds(options, 25))),
+    "bytes": lambda options: _served(
+        lambda server: footprint_rows(server, [10_000] if options.quick else [10_000, 100_000])
+    ),
+    "scaling": _scaling,
+}
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a fifth of the rounds, and 100,000 subjects at most")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE too")
+    parser.add_argument("--only", nargs="+", choices=_SECTIONS, metavar="NAME", help=f"of {', '.join(_SECTIONS)}")
+    parser.add_argument(
+        "--subjects", type=_populations, metavar="N,N", help="numbers of subjects to compare in scaling, smallest first"
+    )
+    return parser.parse_args(arguments)
+
+
+def _populations(text: str) -> list[int]:
+    numbers = [int(part) for part in text.split(",")]
+    if len(numbers) > 16 or any(not 100 <= number <= 10_000_000 for number in numbers):
+        raise argparse.ArgumentTypeError("must be at most 16 numbers from 100 to 10,000,000")
+    return numbers
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the sections in order."""
+    options = _options(arguments)
+    rows: list[Row] = []
+    started = time.monotonic()
+    for name, section in _SECTIONS.items():
+        if options.only and name not in options.only:
+            continue
+        print(f"{time.monotonic() - started:4.0f} s  {name} …", file=sys.stderr)
+        rows += section(options)
+    facts = machine(None if options.only == ["memory"] else redis_binaries()[0])
+    print_table(rows, facts)
+    if options.json:
+        write_json(options.json, rows, facts)
+    print(f"{time.monotonic() - started:4.0f} s in all", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""What a measurement was made on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.servers import RedisBinary
+
+__all__ = ("machine",)
+
+
+def machine(server: RedisBinary | None) -> dict[str, str]:
+    """Name and version of everything that counts; the server only if one took part."""
+    versions = {name: version(name) for name in ("redis", "hiredis", "limits")}
+    return {
+        "cores": f"{os.cpu_count()} x {_cpu()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        platform.python_implementation(): platform.python_version(),
+        **({"server": server.name} if server else {}),
+        "redis-py": versions["redis"],
+        "hiredis": versions["hiredis"],
+        "limits": versions["limits"],
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "CPU of unknown make"

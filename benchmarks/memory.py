@@ -1,0 +1,71 @@
+"""Cases in memory."""
+
+from __future__ import annotations
+
+import time
+from itertools import count
+
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
+
+from benchmarks import sync_work
+from benchmarks.interleave import Case
+from benchmarks.plans import DRAIN_S, DRAINED, ESTIMATE, PLANS, fill_up, names, preload
+from ratelimit import Limiter
+
+__all__ = ("memory_cases",)
+
+_SUBJECTS = 100
+
+
+class Newcomers:
+    """Subjects that nobody has seen, before every pass; and engines that have seen nobody, as both keep everyone."""
+
+    def __init__(self, calls: int) -> None:
+        self._calls = calls
+        self._generation = count()
+
+    def work(self) -> None:
+        """The pass."""
+        self._work()
+
+    def ours(self) -> None:
+        """Before a pass of ours."""
+        limiter = Limiter.from_url(plans=PLANS)
+        preload(limiter, names(1, "first"))
+        self._work = sync_work.pair(limiter, self._subjects())
+
+    def theirs(self) -> None:
+        """Before a pass of `limits`."""
+        self._work = sync_work.two_hits(FixedWindowRateLimiter(MemoryStorage()), self._subjects())
+
+    def _subjects(self) -> tuple[str, ...]:
+        return names(self._calls, f"new-{next(self._generation)}")
+
+
+def drain() -> None:
+    """Wait until a decision under DRAINED has drained."""
+    time.sleep(DRAIN_S)
+
+
+def memory_cases(calls: int) -> list[Case]:
+    """Everything that happens in one process, `calls` decisions a pass."""
+    limiter = Limiter.from_url(plans=PLANS)
+    busy, full, everyone = names(_SUBJECTS), names(_SUBJECTS, "full"), names(calls, "drained")
+    preload(limiter, busy)
+    fill_up(limiter, full)
+    subjects, refused = busy * (calls // _SUBJECTS), full * (calls // _SUBJECTS)
+    fixed, sliding = FixedWindowRateLimiter(MemoryStorage()), SlidingWindowCounterRateLimiter(MemoryStorage())
+    new = Newcomers(calls)
+    return [
+        Case("acquire", calls, sync_work.acquire(limiter, subjects)),
+        Case("acquire + settle", calls, sync_work.pair(limiter, subjects)),
+        Case("acquire + settle, nothing back", calls, sync_work.pair(limiter, subjects, real=ESTIMATE)),
+        Case("acquire + settle, new", calls, new.work, new.ours),
+        Case("acquire + settle, drained", calls, sync_work.pair(limiter, everyone, DRAINED), drain),
+        Case("peek", calls, sync_work.peek(limiter, subjects)),
+        Case("refused acquire", calls, sync_work.refused(limiter, refused)),
+        Case("limits fixed x 2", calls, sync_work.two_hits(fixed, subjects)),
+        Case("limits fixed x 2, new", calls, new.work, new.theirs),
+        Case("limits sliding x 2", calls, sync_work.two_hits(sliding, subjects)),
+    ]
