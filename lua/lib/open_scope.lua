@@ -28,7 +28,7 @@ local function open_scope(raw, layout, count, terms, stride, now, skew, fresh)
       page = 65535, paged_at = 0, written = now, created = true,
     }
   end
-  local page, paged_at, epoch, ts, shape = struct.unpack('<I2Bc4I7B', raw)
+  local page, paged_at, shape, epoch, ts = struct.unpack('<I2BBc4I7', raw)
   local written, kept, clock_now, alive = ts, true, now, false
   if now < ts then
     if ts - now <= skew then
@@ -37,17 +37,17 @@ local function open_scope(raw, layout, count, terms, stride, now, skew, fresh)
       ts, epoch, kept = now, fresh, false
     end
   end
-  local pair = 'I4I4'
-  if shape > 127 then pair, shape = 'I7I7', shape - 128 end
+  local pair, bytes = 'I4I4', 8
+  if shape > 127 then pair, bytes, shape = 'I7I7', 14, shape - 128 end
   local scope = {
     epoch = epoch, at = now, layout = layout, count = shape, page = page, paged_at = paged_at, written = written,
     reanchored = not kept,
   }
-  if shape ~= count or string.sub(raw, 16, 15 + #layout) ~= layout then
-    scope.raw, scope.pair, scope.ts, scope.kept = raw, pair, ts, kept
+  if shape ~= count or string.sub(raw, 16 + bytes * count) ~= layout then
+    scope.raw, scope.pair, scope.specs_at, scope.ts, scope.kept = raw, pair, 16 + bytes * shape, ts, kept
     return nil, scope
   end
-  numbers = { struct.unpack('<' .. string.rep(pair, count), raw, 16 + #layout) }
+  numbers = { struct.unpack('<' .. string.rep(pair, count), raw, 16) }
   local floor = math.floor
   for i = 1, count do
     local rate, tick = terms[i * stride - 1], terms[i * stride]

@@ -12,11 +12,11 @@ if #KEYS == 2 and #ARGV[4] == 48 then
     and capacity1 <= LEVEL_MAX and capacity2 <= LEVEL_MAX
   local old_page, paged_at, epoch, ts, level1, refunded1, level2, refunded2 = 65535, 0, nil, now, 0, 0, 0, 0
   if raw and express then
-    local shape
-    old_page, paged_at, epoch, ts, shape = unpack('<I2Bc4I7B', raw)
-    express = shape == 2 and now >= ts and string.sub(raw, 16, 15 + #layout) == layout
+    express = #raw == 31 + #layout and string.sub(raw, 32) == layout
     if express then
-      level1, refunded1, level2, refunded2 = unpack('<I4I4I4I4', raw, 16 + #layout)
+      local shape
+      old_page, paged_at, shape, epoch, ts, level1, refunded1, level2, refunded2 = unpack('<I2BBc4I7I4I4I4I4', raw)
+      express = shape == 2 and now >= ts
       local drained1 = (tick1 == 1 and now - ts or floor(now / tick1) - floor(ts / tick1)) * rate1
       local drained2 = (tick2 == 1 and now - ts or floor(now / tick2) - floor(ts / tick2)) * rate2
       level1 = drained1 < level1 and level1 - drained1 or 0
@@ -33,9 +33,8 @@ if #KEYS == 2 and #ARGV[4] == 48 then
       if known then return op .. pack('<BI7', 1, now) .. known end
       return op .. pack('<BI7c4I7I4I4I4I4', 0, now, epoch, now, level1, refunded1, level2, refunded2)
     end
-    local numbers = pack('<I4I4I4I4', charged1, refunded1, charged2, refunded2)
-    local stamp = pack('<c4I7', epoch, now)
-    if redis.call('HSETNX', page_key, op, stamp .. numbers) == 0 then
+    local record = pack('<c4I7I4I4I4I4', epoch, now, charged1, refunded1, charged2, refunded2)
+    if redis.call('HSETNX', page_key, op, record) == 0 then
       return op .. pack('<BI7', 1, now) .. redis.call('HGET', page_key, op)
     end
     local second = floor(now / 1000000) % 256
@@ -46,7 +45,7 @@ if #KEYS == 2 and #ARGV[4] == 48 then
     local ttl1, ttl2 = ceil(charged1 / rate1) * tick1, ceil(charged2 / rate2) * tick2
     local ttl = ceil((ttl1 > ttl2 and ttl1 or ttl2) / 1000)
     redis.call('PSETEX', KEYS[1], string.format('%d', ttl > LEAST_TTL and ttl or LEAST_TTL),
-      pack('<I2B', page, paged_at) .. stamp .. '\2' .. layout .. numbers)
-    return op .. pack('<BI7', 1, now) .. stamp .. numbers
+      pack('<I2BB', page, paged_at, 2) .. record .. layout)
+    return op .. pack('<BI7', 1, now) .. record
   end
 end

@@ -17,8 +17,8 @@ local function save_scope(key, scope, wide, now)
     if drain > longest then longest = drain end
   end
   local ttl = ceil((longest + scope.at - now) / 1000)
-  local value = struct.pack('<I2Bc4I7B', scope.page, scope.paged_at, scope.epoch, scope.at, wide and count + 128 or count)
-    .. scope.layout
+  local value = struct.pack('<I2BBc4I7', scope.page, scope.paged_at, wide and count + 128 or count, scope.epoch, scope.at)
     .. struct.pack('<' .. string.rep(wide and 'I7I7' or 'I4I4', count), unpack(numbers, 1, 2 * count))
+    .. scope.layout
   redis.call('PSETEX', key, string.format('%d', ttl > LEAST_TTL and ttl or LEAST_TTL), value)
 end

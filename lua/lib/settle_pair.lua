@@ -7,13 +7,14 @@ if #KEYS == 2 and #ARGV[4] == 73 then
   local layout, raw = ARGV[3], redis.call('GET', KEYS[1])
   local mark_epoch, since, reserved1, actual1, mark1, rate1, tick1, reserved2, actual2, mark2, rate2, tick2 =
     unpack('<c4I7I7I7I7I7I3I7I7I7I7I3', ARGV[4])
-  local old_page, paged_at, epoch, ts, shape
-  if raw then old_page, paged_at, epoch, ts, shape = unpack('<I2Bc4I7B', raw) end
-  if shape == 2 and epoch == mark_epoch and now >= ts and string.sub(raw, 16, 15 + #layout) == layout
+  local old_page, paged_at, shape, epoch, ts, level1, refunded1, level2, refunded2
+  if raw and #raw == 31 + #layout and string.sub(raw, 32) == layout then
+    old_page, paged_at, shape, epoch, ts, level1, refunded1, level2, refunded2 = unpack('<I2BBc4I7I4I4I4I4', raw)
+  end
+  if shape == 2 and epoch == mark_epoch and now >= ts
     and actual1 < NARROW and actual2 < NARROW and reserved1 < NARROW and reserved2 < NARROW
     and rate1 > 0 and rate2 > 0 and rate1 <= LEVEL_MAX and rate2 <= LEVEL_MAX and tick1 > 0 and tick2 > 0
     and mark1 <= 2 * LEVEL_MAX and mark2 <= 2 * LEVEL_MAX then
-    local level1, refunded1, level2, refunded2 = unpack('<I4I4I4I4', raw, 16 + #layout)
     local drained1 = (tick1 == 1 and now - ts or floor(now / tick1) - floor(ts / tick1)) * rate1
     local drained2 = (tick2 == 1 and now - ts or floor(now / tick2) - floor(ts / tick2)) * rate2
     level1 = drained1 < level1 and level1 - drained1 or 0
@@ -48,8 +49,7 @@ if #KEYS == 2 and #ARGV[4] == 73 then
       local ttl1, ttl2 = ceil(settled1 / rate1) * tick1, ceil(settled2 / rate2) * tick2
       local ttl = ceil((ttl1 > ttl2 and ttl1 or ttl2) / 1000)
       redis.call('PSETEX', KEYS[1], string.format('%d', ttl > LEAST_TTL and ttl or LEAST_TTL),
-        pack('<I2Bc4I7B', old_page, paged_at, epoch, now, 2) .. layout
-          .. pack('<I4I4I4I4', settled1, refunded1, settled2, refunded2))
+        pack('<I2BBc4I7I4I4I4I4', old_page, paged_at, 2, epoch, now, settled1, refunded1, settled2, refunded2) .. layout)
       return op .. pack('<BI7I7I7I7I7I7', 1, now, now, settled1, credit1, settled2, credit2)
     end
   end

@@ -1,5 +1,5 @@
 --[[
-  parse_specs(text, from, count) -> list of { tag, units, rate, tick, text }, position after them
+  parse_specs(text, from, count) -> list of { tag, units, rate, tick, text }
   stored_buckets(scope) -> the same list for what the scope stores, each with `level` (drained) and `refunded`, or nil
   when all of it has drained
   convert_level(level, from_units, to_units) -> the same use of the limit in another plan's units, rounded up
@@ -21,12 +21,12 @@ local function parse_specs(text, from, count)
     end
     specs[i] = { tag = tag, units = units, rate = rate, tick = tick, text = string.sub(text, start, from - 1) }
   end
-  return specs, from
+  return specs
 end
 
 local function stored_buckets(scope)
-  local buckets, from = parse_specs(scope.raw, 16, scope.count)
-  local numbers = { struct.unpack('<' .. string.rep(scope.pair, scope.count), scope.raw, from) }
+  local buckets = parse_specs(scope.raw, scope.specs_at, scope.count)
+  local numbers = { struct.unpack('<' .. string.rep(scope.pair, scope.count), scope.raw, 16) }
   local alive = false
   for i, bucket in ipairs(buckets) do
     local ticks = math.floor(scope.at / bucket.tick) - math.floor(scope.ts / bucket.tick)

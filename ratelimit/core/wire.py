@@ -37,7 +37,7 @@ OP_BYTES: Final = 8
 PAGES: Final = 4096
 """Page numbers of the operation log wrap here; a page is long gone when its number comes back."""
 _WIDE = 128
-_STATE = Struct("<HB4s7sB")
+_STATE = Struct("<HBB4s7s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,10 +207,11 @@ class _StoredTerms:
 
 
 def _decode_state(raw: bytes) -> ScopeState:
-    _, _, epoch, at, shape = _STATE.unpack_from(raw)
+    _, _, shape, epoch, at = _STATE.unpack_from(raw)
     width, count = (7, shape - _WIDE) if shape >= _WIDE else (4, shape)
     specs: list[_StoredTerms] = []
-    start = _STATE.size
+    pairs = _numbers(raw, _STATE.size, 2 * count, width)
+    start = _STATE.size + 2 * count * width
     for _ in range(count):
         sizes = raw[start + 3]
         units, rate = sizes // 8 % 8, sizes % 8
@@ -224,7 +225,6 @@ def _decode_state(raw: bytes) -> ScopeState:
             )
         )
         start = end
-    pairs = _numbers(raw, start, 2 * count, width)
     return ScopeState(
         epoch=int.from_bytes(epoch, "little"),
         at=int.from_bytes(at, "little"),

@@ -126,14 +126,14 @@ def test_a_peek_reply_holds_stored_states_or_nothing() -> None:
     """The state is read as the scripts write it, narrow and wide."""
     numbers = [500, 7, 2**40, 0]
     wide = (
-        struct.pack("<HB4s7sB", 3, 9, b"\x05\0\0\0", i7(10**15), 2 + 128)
-        + encode_layout(MIXED)
+        struct.pack("<HBB4s7s", 3, 9, 2 + 128, b"\x05\0\0\0", i7(10**15))
         + b"".join(map(i7, numbers))
+        + encode_layout(MIXED)
     )
     narrow = (
-        struct.pack("<HB4s7sB", 3, 9, b"\x06\0\0\0", i7(10**15), 2)
-        + encode_layout(TWO)
+        struct.pack("<HBB4s7s", 3, 9, 2, b"\x06\0\0\0", i7(10**15))
         + struct.pack("<4I", 1, 2, 3, 4)
+        + encode_layout(TWO)
     )
     states = b"".join(len(raw).to_bytes(2, "little") + raw for raw in (wide, b"", narrow))
     now, (first, none, third) = decode_peek(OP + i7(77) + states, OP, 3)
