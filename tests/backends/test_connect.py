@@ -61,13 +61,13 @@ def async_master() -> object:
 
 TARGETS: dict[str, tuple[Callable[[Any], Any], Callable[[], object]]] = {
     "url": (sync_pool, lambda: "redis://one/3"),
-    "unix": (sync_pool, lambda: "unix:///tmp/x.sock?db=3"),
+    "unix": (sync_pool, lambda: "unix:///run/x.sock?db=3"),
     "tls": (sync_pool, lambda: "rediss://one/3"),
     "sentinel": (sync_pool, lambda: SENTINEL),
     "client": (sync_pool, sync_client),
     "sentinel-client": (sync_pool, sync_master),
     "url-asyncio": (async_pool, lambda: "redis://one/3"),
-    "unix-asyncio": (async_pool, lambda: "unix:///tmp/x.sock?db=3"),
+    "unix-asyncio": (async_pool, lambda: "unix:///run/x.sock?db=3"),
     "sentinel-asyncio": (async_pool, lambda: SENTINEL),
     "client-asyncio": (async_pool, async_client),
     "sentinel-client-asyncio": (async_pool, async_master),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar, cast
 
@@ -185,7 +184,9 @@ class AsyncDriver:
     def try_acquire(self, subject: Who, **options: Any) -> Decision[Held]:
         decision: Decision[Any] = self.run(self.limiter.try_acquire(subject, **options))
         held = decision.reservation
-        return decision if held is None else replace(decision, reservation=AsyncHeld(self, held))
+        if held is None:
+            return decision
+        return Decision(allowed=True, standings=decision.standings, reservation=AsyncHeld(self, held))
 
     def peek(self, subject: Who, **options: Any) -> tuple[Standing, ...]:
         return self.run(self.limiter.peek(subject, **options))
