@@ -50,6 +50,8 @@ _ASYNC_SENTINEL: Any = AsyncSentinel
 _CLUSTER_NODE: Any = ClusterNode
 _IDENTITY: Final = ("username", "password", "credential_provider", "client_name", "db", "encoding")
 _TLS: Final = "ssl"
+_PLAIN: Final = {"protocol": 2}
+"""RESP2 unless asked otherwise: a script's answer needs no more, and RESP3 has a longer handshake."""
 
 
 def is_memory_url(url: str) -> bool:
@@ -165,7 +167,9 @@ def executor(target: str | redis.Redis | redis.RedisCluster, policy: RetryPolicy
     if scheme.endswith("+sentinel"):
         address, service, db = _sentinel(target)
         login, options = _sentinel_login(address.options)
-        sentinel = _SENTINEL(address.hosts, sentinel_kwargs={**own, **login}, db=db, **{**options, **own})
+        sentinel = _SENTINEL(
+            address.hosts, sentinel_kwargs={**_PLAIN, **own, **login}, db=db, **{**_PLAIN, **options, **own}
+        )
         return PoolExecutor(sentinel.master_for(service).connection_pool, max_connections)
     if scheme.endswith("+cluster"):
         address = _Address.parse(target, 6379)
@@ -196,7 +200,9 @@ def async_executor(
         login, options = _sentinel_login(address.options)
 
         def sentinel_pool() -> Any:
-            sentinel = _ASYNC_SENTINEL(address.hosts, sentinel_kwargs={**own, **login}, db=db, **{**options, **own})
+            sentinel = _ASYNC_SENTINEL(
+                address.hosts, sentinel_kwargs={**_PLAIN, **own, **login}, db=db, **{**_PLAIN, **options, **own}
+            )
             return sentinel.master_for(service).connection_pool
 
         return AsyncPoolExecutor(sentinel_pool, max_connections)
@@ -210,7 +216,7 @@ def async_executor(
 def _pool(pool_class: type[Any], url: str, own: Mapping[str, Any]) -> Any:
     """A pool from a URL of one server. The message of an error holds no part of the URL: it may be a password."""
     try:
-        pool = pool_class.from_url(url, **{"protocol": 2, **own})
+        pool = pool_class.from_url(url, **{**_PLAIN, **own})
         pool.connection_class(**pool.connection_kwargs)
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(
@@ -225,6 +231,7 @@ def _copy_pool(pool: Any, own: Mapping[str, Any], sentinel_class: type[Any]) -> 
     hooks = ("maint_notifications", "oss_cluster", "orig_", "connection_pool", "event_dispatcher")
     settings = {name: value for name, value in pool.connection_kwargs.items() if not name.startswith(hooks)}
     settings = {**settings, **own, "retry_on_timeout": False, "connection_class": pool.connection_class}
+    settings["protocol"] = settings.get("protocol") or 2
     if isinstance(pool, sentinel_class):
         return sentinel_class(pool.service_name, _copy_sentinel(pool.sentinel_manager, own), **settings)
     base = redis.asyncio.ConnectionPool if sentinel_class is AsyncSentinelPool else redis.ConnectionPool
@@ -238,7 +245,7 @@ def _copy_sentinel(manager: Any, own: Mapping[str, Any]) -> Any:
     return made(
         [(address["host"], address["port"]) for address in addresses],
         min_other_sentinels=manager.min_other_sentinels,
-        sentinel_kwargs={**manager.sentinel_kwargs, **own},
+        sentinel_kwargs={**_PLAIN, **manager.sentinel_kwargs, **own},
     )
 
 
@@ -255,7 +262,7 @@ def _cluster_executor(hosts: Any, settings: dict[str, Any]) -> Executor:
     if not nodes:
         raise ConfigError("a Cluster URL needs at least one node: redis+cluster://host:6379,host:6379")
     try:
-        return ClusterExecutor(redis.RedisCluster(startup_nodes=nodes, **settings))
+        return ClusterExecutor(redis.RedisCluster(startup_nodes=nodes, **{**_PLAIN, **settings}))
     except (redis.RedisError, RedisClusterException, OSError) as error:  # the second one is not a RedisError
         raise BackendUnavailable(f"cannot reach the Cluster: {error}") from error
 
@@ -264,5 +271,5 @@ def _async_cluster(hosts: Any, settings: dict[str, Any]) -> Callable[[], redis.a
     if not hosts:
         raise ConfigError("a Cluster URL needs at least one node: redis+cluster://host:6379,host:6379")
     return lambda: redis.asyncio.RedisCluster(
-        startup_nodes=[AsyncClusterNode(host, port) for host, port in hosts], **settings
+        startup_nodes=[AsyncClusterNode(host, port) for host, port in hosts], **{**_PLAIN, **settings}
     )

@@ -106,7 +106,12 @@ class AsyncClusterExecutor:
             self._cluster = self._make_cluster()
             self._loop = loop
         async with asyncio.timeout(attempt.timeout):
-            return await self._cluster.execute_command(*attempt.call.command(by_text=attempt.by_text))
+            try:
+                return await self._cluster.execute_command(*attempt.call.command(by_text=attempt.by_text))
+            except TypeError as error:
+                # CPython 3.12 says so when a transport that has closed is written to: redis-py keeps such a connection
+                # after an attempt was cancelled while it connected.
+                raise ConnectionResetError("the connection had closed") from error
 
     async def close(self) -> None:
         """As `AsyncExecutor.close`."""
