@@ -111,6 +111,8 @@ class AsyncClusterExecutor:
             except TypeError as error:
                 # CPython 3.12 says so when a transport that has closed is written to: redis-py keeps such a connection
                 # after an attempt was cancelled while it connected.
+                if "NoneType" not in str(error):
+                    raise
                 raise ConnectionResetError("the connection had closed") from error
 
     async def close(self) -> None:
