@@ -20,7 +20,7 @@ from ratelimit.errors import (
 )
 from ratelimit.intake import Scope
 from ratelimit.limiter import Limiter
-from ratelimit.plans import Limit, Plan, PlanRegistry
+from ratelimit.plans import Limit, Plan, PlanRegistry, TokenWeights
 from ratelimit.reservation import AsyncReservation, Reservation
 
 __all__ = (
@@ -44,5 +44,6 @@ __all__ = (
     "Scope",
     "Settlement",
     "Standing",
+    "TokenWeights",
     "WireMismatch",
 )

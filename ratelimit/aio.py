@@ -139,6 +139,11 @@ class AsyncLimiter:
         return f"<AsyncLimiter on {self._backend!r}>"
 
     @property
+    def in_process(self) -> bool:
+        """True when the state lives in this process: then no verb ever waits for a network."""
+        return self._local
+
+    @property
     def plans(self) -> PlanRegistry:
         """The plans that names refer to. To change them, make a new limiter on the same backend, or pass Plans."""
         return self._plans

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
@@ -29,6 +29,7 @@ __all__ = (
     "price",
     "real_cost",
     "real_costs",
+    "real_costs_each",
 )
 
 AMOUNT_MAX: Final = 2**53
@@ -39,11 +40,15 @@ _KEYS_MAX: Final = 65_536
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One subject under one plan, and the group in whose hash slot it lives (default: a group of its own)."""
+    """One subject under one plan, and the group in whose hash slot it lives (default: a group of its own).
+
+    `amounts`, per meter, take the place of the call's for this scope: plans may weigh the same usage differently.
+    """
 
     subject: str
     plan: str | Plan
     group: str | None = None
+    amounts: Mapping[str, int] | None = field(default=None, hash=False)
 
     def __repr__(self) -> str:
         name = self.plan if isinstance(self.plan, str) else self.plan.name
@@ -100,13 +105,19 @@ class Intake:
             layout = self._layout(plan)
             holds = [Hold(self.key(who, group), layout, price(layout, amounts))]
         else:
-            holds = [
-                Hold(self.key(scope.subject, scope.group or group), layout, price(layout, amounts))
-                for scope, layout in self._scopes(who, plan)
-            ]
+            holds = [self._hold(scope, layout, group, amounts) for scope, layout in self._scopes(who, plan)]
             _check_group(holds)
         check_meters(holds, amounts)
         return holds
+
+    def _hold(self, scope: Scope, layout: Layout, group: str | None, amounts: Mapping[str, int]) -> Hold:
+        if scope.amounts is not None:
+            check_amounts(scope.amounts)
+            amounts = {**amounts, **scope.amounts}
+        hold = Hold(self.key(scope.subject, scope.group or group), layout, price(layout, amounts))
+        if scope.amounts is not None:
+            check_meters([hold], scope.amounts)
+        return hold
 
     def _scopes(self, who: object, plan: object) -> list[tuple[Scope, Layout]]:
         if (
@@ -174,6 +185,20 @@ def real_costs(
     check_amounts(amounts)
     check_meters(holds, amounts)
     return [real_cost(hold, amounts) for hold in holds]
+
+
+def real_costs_each(holds: Sequence[Hold], amounts: Sequence[Mapping[str, int]]) -> list[Sequence[int]]:
+    """As :func:`real_costs`, with amounts of its own for each hold, in order.
+
+    Raises:
+        ConfigError: an amount or a meter that cannot be right, or not as many as there are holds.
+    """
+    if len(amounts) != len(holds):
+        raise ConfigError(f"amounts for {len(amounts)} scopes: the reservation has {len(holds)}; give each one its own")
+    for hold, own in zip(holds, amounts, strict=True):
+        check_amounts(own)
+        check_meters([hold], own)
+    return [real_cost(hold, own) for hold, own in zip(holds, amounts, strict=True)]
 
 
 def real_cost(hold: Hold, amounts: Mapping[str, int]) -> Sequence[int]:

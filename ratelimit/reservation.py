@@ -15,7 +15,7 @@ from ratelimit.core.decision import Standing, standings
 from ratelimit.core.hold import Hold
 from ratelimit.core.settlement import Settlement
 from ratelimit.errors import BackendError, ConfigError
-from ratelimit.intake import real_cost, real_costs
+from ratelimit.intake import real_cost, real_costs, real_costs_each
 from ratelimit.on_error import OnError, amounts_after_error
 
 if TYPE_CHECKING:
@@ -76,6 +76,14 @@ class _Held:
             self._on_error = "keep"
             raise
 
+    def _real_each(self, amounts: Sequence[Mapping[str, int]]) -> Sequence[Sequence[int]]:
+        """As :meth:`_real`, scope by scope."""
+        try:
+            return real_costs_each(self._holds, amounts)
+        except ConfigError:
+            self._on_error = "keep"
+            raise
+
     def _on_leaving(self, error: BaseException | None) -> Sequence[Sequence[int]] | None:
         """What leaving the block settles to; None when there is nothing to do.
 
@@ -117,6 +125,13 @@ class Reservation(_Held):
             BackendError: the backend did not answer; the reservation is still open.
         """
         return self._settle(self._real(requests, tokens, meters))
+
+    def settle_each(self, amounts: Sequence[Mapping[str, int]]) -> Settlement:
+        """As :meth:`settle`, with amounts per scope, in the order in which the scopes were given.
+
+        For scopes whose plans weigh the same usage differently. Raises as :meth:`settle`.
+        """
+        return self._settle(self._real_each(amounts))
 
     def _settle(self, real: Sequence[Sequence[int]]) -> Settlement:
         with self._lock:
@@ -168,6 +183,10 @@ class AsyncReservation(_Held):
     async def settle(self, *, requests: int | None = None, tokens: int | None = None, **meters: int) -> Settlement:
         """As :meth:`Reservation.settle`. Cancelled, the reservation is still open and may be settled again."""
         return await self._settle(self._real(requests, tokens, meters))
+
+    async def settle_each(self, amounts: Sequence[Mapping[str, int]]) -> Settlement:
+        """As :meth:`Reservation.settle_each`."""
+        return await self._settle(self._real_each(amounts))
 
     async def _settle(self, real: Sequence[Sequence[int]]) -> Settlement:
         async with self._lock:

@@ -12,6 +12,7 @@ from ratelimit.core.limit import BucketSpec, Layout
 from ratelimit.plans import notation
 from ratelimit.plans.faults import fault
 from ratelimit.plans.strict import StrictModel
+from ratelimit.plans.weights import TokenWeights
 
 __all__ = (
     "Limit",
@@ -102,17 +103,19 @@ class Plan(StrictModel):
 
     Written as `Plan("Pro", rpm=60, tpm=600_000)`: `rpm` and `tpm` are requests and tokens per minute, as a number or
     in the notation of `limits` ("60/minute"); `limits` holds whatever else applies. However it was written, `limits`
-    then holds every limit, requests and tokens per minute first, so plans with the same rules are equal.
+    then holds every limit, requests and tokens per minute first, so plans with the same rules are equal. `weights`
+    says how much a token of each class counts where usage is read from responses (`ratelimit.web`).
 
     Raises:
         ConfigError: path, value and rule of what is wrong; no limit at all; the same meter and period twice.
     """
 
-    known_keys: ClassVar[tuple[str, ...]] = ("name", "rpm", "tpm", "limits")
+    known_keys: ClassVar[tuple[str, ...]] = ("name", "rpm", "tpm", "limits", "weights")
     positional: ClassVar[tuple[str, ...]] = ("name",)
 
     name: Annotated[str, BeforeValidator(notation.plan_name)]
     limits: tuple[Limit, ...]
+    weights: TokenWeights = TokenWeights()
 
     if TYPE_CHECKING:  # the signature for callers; StrictModel.__init__ does the work
 
@@ -123,6 +126,7 @@ class Plan(StrictModel):
             rpm: int | str | None = None,
             tpm: int | str | None = None,
             limits: Sequence[Limit] | None = None,
+            weights: TokenWeights | None = None,
         ) -> None: ...
 
     @property

@@ -50,6 +50,28 @@ def test_a_settle_corrects_every_scope(driver: Driver) -> None:
     assert left(driver) == [43, 23]
 
 
+def test_a_scope_may_have_amounts_of_its_own(driver: Driver) -> None:
+    """At the reserve and at the settle, where two plans weigh the same usage differently; others take the call's."""
+    weighed = [Scope("org", TEAM), Scope("key", HOUR, amounts={"tokens": 2})]
+    held = driver.acquire(weighed, group="org", tokens=20)
+    assert left(driver) == [40, 38]
+    held.settle_each([{"tokens": 10}, {"tokens": 1}])
+    assert left(driver) == [50, 39]
+    assert held.settle_each([{"tokens": 0}, {"tokens": 0}]) is held.settlement
+
+
+def test_amounts_of_scopes_pass_the_same_gate(driver: Driver) -> None:
+    """No poison, no meter that nobody counts, and as many as there are scopes; nothing is charged or given back."""
+    for wrong in ({"tokens": -1}, {"tokens": 1.0}, {"tokenz": 1}):
+        with pytest.raises(ConfigError):
+            driver.acquire([Scope("key", HOUR, amounts=wrong)], tokens=1)
+    held = driver.acquire(SCOPES, group="org", tokens=20)
+    for wrong in ([{"tokens": 1}], [{"tokens": 1}, {"tokens": True}], [{"tokens": 1}, {"tokenz": 1}]):
+        with pytest.raises(ConfigError):
+            held.settle_each(wrong)
+    assert left(driver) == [40, 20]
+
+
 def test_a_scope_of_a_group_is_the_same_in_any_decision(driver: Driver) -> None:
     """Alone, in a list or by its own group, a subject in a group has one state."""
     driver.acquire("key", plan=HOUR, group="org", tokens=10)
