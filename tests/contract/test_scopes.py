@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ratelimit import ConfigError, Limit, Plan, Scope
@@ -62,13 +64,15 @@ def test_a_scope_may_have_amounts_of_its_own(driver: Driver) -> None:
 
 def test_amounts_of_scopes_pass_the_same_gate(driver: Driver) -> None:
     """No poison, no meter that nobody counts, and as many as there are scopes; nothing is charged or given back."""
-    for wrong in ({"tokens": -1}, {"tokens": 1.0}, {"tokenz": 1}):
+    asked: list[Any] = [{"tokens": -1}, {"tokens": 1.0}, {"tokenz": 1}]
+    for amounts in asked:
         with pytest.raises(ConfigError):
-            driver.acquire([Scope("key", HOUR, amounts=wrong)], tokens=1)
+            driver.acquire([Scope("key", HOUR, amounts=amounts)], tokens=1)
     held = driver.acquire(SCOPES, group="org", tokens=20)
-    for wrong in ([{"tokens": 1}], [{"tokens": 1}, {"tokens": True}], [{"tokens": 1}, {"tokenz": 1}]):
+    real: list[Any] = [[{"tokens": 1}], [{"tokens": 1}, {"tokens": True}], [{"tokens": 1}, {"tokenz": 1}]]
+    for each in real:
         with pytest.raises(ConfigError):
-            held.settle_each(wrong)
+            held.settle_each(each)
     assert left(driver) == [40, 20]
 
 
