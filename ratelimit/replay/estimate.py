@@ -6,11 +6,10 @@ traces: no correlation), so what is left is knowing, assuming the worst, or lear
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import deque
 from enum import StrEnum
 from typing import Final, Protocol
 
+from ratelimit.quantile import RecentQuantile
 from ratelimit.replay.trace import Request
 
 __all__ = ("LEARNED_FROM", "LEARNED_SAMPLES_MIN", "Estimate", "Estimator", "Learned", "estimator")
@@ -67,22 +66,15 @@ class Learned:
 
     def __init__(self, max_tokens: int) -> None:
         self._max_tokens = max_tokens
-        self._recent: deque[int] = deque()
-        self._ordered: list[int] = []
+        self._recent = RecentQuantile(LEARNED_FROM, permille=950)
 
     def output_tokens(self, request: Request) -> int:  # noqa: ARG002 - output does not follow from input
         """The smallest output that at least 95 % of the recent ones did not pass."""
-        count = len(self._ordered)
-        if count < LEARNED_SAMPLES_MIN:
-            return self._max_tokens
-        return self._ordered[-(-count * 95 // 100) - 1]
+        return self._max_tokens if len(self._recent) < LEARNED_SAMPLES_MIN else self._recent.value
 
     def finished(self, output_tokens: int) -> None:
         """Take this output in, and forget the oldest beyond the number looked back on."""
-        if len(self._recent) == LEARNED_FROM:
-            del self._ordered[bisect_left(self._ordered, self._recent.popleft())]
-        self._recent.append(output_tokens)
-        insort(self._ordered, output_tokens)
+        self._recent.add(output_tokens)
 
 
 def estimator(kind: Estimate, max_tokens: int) -> Estimator:
