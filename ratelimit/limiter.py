@@ -128,6 +128,11 @@ class Limiter:
         return self._local
 
     @property
+    def retention(self) -> Retention:
+        """How long the backend remembers operations."""
+        return self._backend.retention
+
+    @property
     def plans(self) -> PlanRegistry:
         """The plans that names refer to. To change them, make a new limiter on the same backend, or pass Plans."""
         return self._plans

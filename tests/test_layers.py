@@ -26,6 +26,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ratelimit.backends.memory": ("ratelimit.core", "ratelimit.errors", "ratelimit.clock"),
     "ratelimit.backends": ("ratelimit.core", "ratelimit.errors", "ratelimit.clock", "redis"),
     "ratelimit.testing": ("ratelimit.errors",),
+    "ratelimit.web": ("ratelimit", "orjson"),
+    "ratelimit.web.coding": ("ratelimit.web", "brotli", "brotlicffi", "zstandard"),
+    "ratelimit.web.tiktoken": ("ratelimit", "tiktoken"),
+    "ratelimit.web.keys.models": ("ratelimit", "pydantic"),
+    "ratelimit.web.keys.store": ("ratelimit", "filelock"),
+    "ratelimit.web.keys.writing": ("ratelimit", "tomli_w"),
+    "ratelimit.gateway": ("ratelimit", "orjson", "starlette", "aiohttp", "uvicorn", "multidict", "yarl", "pydantic"),
     "ratelimit.cli": ("ratelimit", "typer", "rich"),
     "ratelimit.__main__": ("ratelimit.cli",),
     # The faces take redis-py's clients by name; everything else about Redis is the backends'.
@@ -40,6 +47,8 @@ FORBIDDEN: dict[str, tuple[str, ...]] = {
     "ratelimit.aio": ("ratelimit.cli", "ratelimit.replay", "ratelimit.testing", "ratelimit.limiter"),
     "ratelimit.intake": ("ratelimit.cli", "ratelimit.replay", "redis"),
     "ratelimit.waiting": ("ratelimit.backends", "ratelimit.plans"),
+    "ratelimit.web": ("ratelimit.gateway", "ratelimit.cli", "ratelimit.replay", "ratelimit.testing", "redis"),
+    "ratelimit.gateway": ("ratelimit.cli", "ratelimit.replay", "ratelimit.testing", "redis"),
 }
 PURE = ("asyncio", "threading", "socket", "time", "random", "os", "secrets", "datetime", "pathlib", "logging")
 """What `core` must not need: time, randomness and I/O are arguments."""
@@ -101,6 +110,22 @@ def test_a_module_does_not_know_what_stands_on_it(name: str) -> None:
 def test_the_core_is_pure(name: str) -> None:
     """No clock, no randomness, no I/O, no event loop."""
     assert {module.split(".")[0] for module in _imports(MODULES[name])} & set(PURE) == set()
+
+
+@pytest.mark.parametrize("name", ["exchange", "body", "call", "meter", "sse", "tariff", "dialects.openai", "ietf"])
+def test_what_an_exchange_is_made_of_does_no_io(name: str) -> None:
+    """ASGI and WSGI only drive it: what it does can be tested, and trusted, without a server."""
+    io = (
+        "asyncio",
+        "threading",
+        "socket",
+        "time",
+        "pathlib",
+        "ratelimit.aio",
+        "ratelimit.limiter",
+        "ratelimit.backends",
+    )
+    assert {m for m in _imports(MODULES[f"ratelimit.web.{name}"]) if any(_within(m, part) for part in io)} == set()
 
 
 def test_only_backends_and_faces_know_redis() -> None:

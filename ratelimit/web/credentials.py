@@ -29,7 +29,7 @@ def api_key(head: RequestHead, dialect: DialectName) -> str | None:
     different values says nothing, and neither does a key with a character that is not visible ASCII.
     """
     for name in _ORDER[dialect]:
-        value = head.headers.get(name)
+        value = head.get(name)
         if value is None:
             continue
         key = _bare(name, value)
@@ -43,7 +43,7 @@ def api_key(head: RequestHead, dialect: DialectName) -> str | None:
 
 def has_credentials(head: RequestHead) -> bool:
     """True for a request that presents a key, right or wrong."""
-    return any(name in head.headers for name in _ORDER["openai"])
+    return any(head.get(name) is not None for name in _ORDER["openai"])
 
 
 def _bare(name: str, value: str) -> str:
