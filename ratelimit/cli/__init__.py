@@ -1,4 +1,4 @@
-"""The command line: `ratelimit replay` and `ratelimit plans`.
+"""The command line: `ratelimit serve`, `keys`, `plans` and `replay`.
 
 What is wrong with an option, a file or a backend is one line on stderr and exit code 2.
 """
@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from ratelimit.cli.keys import keys
 from ratelimit.cli.plans import plans
 from ratelimit.cli.replay import replay
+from ratelimit.cli.serve import serve
 
 __all__ = ("app", "run")
 
@@ -19,14 +21,16 @@ _DISTRIBUTION = "llm-ratelimit"
 
 app = typer.Typer(
     name="ratelimit",
-    help="The quota engine for LLM gateways: look at plans, and replay recorded traffic against them.",
+    help="The quota engine for LLM gateways: run one, make its keys, look at plans, replay recorded traffic.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.command()(replay)
+app.command()(serve)
+app.add_typer(keys)
 app.command()(plans)
+app.command()(replay)
 
 
 def _show_version(wanted: bool) -> None:
@@ -46,7 +50,7 @@ def _main(
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """The quota engine for LLM gateways: look at plans, and replay recorded traffic against them."""
+    """The quota engine for LLM gateways: run one, make its keys, look at plans, replay recorded traffic."""
 
 
 def run() -> None:
