@@ -19,9 +19,11 @@ from ratelimit.backends.redis_asyncio import AsyncRedisBackend
 from ratelimit.core.decision import Decision, Standing, decide, standings
 from ratelimit.core.hold import Hold
 from ratelimit.core.keys import KeyMaker
+from ratelimit.core.limit import Layout
 from ratelimit.core.settlement import Settlement
 from ratelimit.core.token import open_token, seal_token
 from ratelimit.errors import RateLimited
+from ratelimit.express import EXPRESS_METERS, LANES_LEAST, AsyncExpressReservation, ExpressLane
 from ratelimit.intake import Intake, OpMaker, Scope, check_timeout
 from ratelimit.on_error import OnError, check_on_error
 from ratelimit.plans import Plan, PlanRegistry
@@ -80,7 +82,8 @@ class AsyncLimiter:
         self._name = OpMaker(backend.retention)
         # In this process no answer can get lost, so operations need names only once they leave it.
         self._local = isinstance(backend, AsyncMemoryBackend)
-        self._lines = Lines()
+        self._lanes: dict[tuple[str, str | None], ExpressLane] = {}
+        self.lines = Lines()
 
     @classmethod
     def from_url(
@@ -210,7 +213,7 @@ class AsyncLimiter:
         """As `Limiter.reset`."""
         key = self._intake.key(subject, group)
         forgotten = await self._backend.reset([key])
-        self._lines.nudge(key)
+        self.lines.nudge(key)
         return forgotten
 
     def resume(self, token: str, *, on_error: OnError = "refund_tokens") -> AsyncReservation:
@@ -244,6 +247,10 @@ class AsyncLimiter:
         timeout: float | None,
         on_error: OnError,
     ) -> AsyncReservation:
+        if self._local and on_error == "refund_tokens" and not (meters or timeout):
+            reservation = self._express(subject, plan, group, requests, tokens)
+            if reservation is not None:
+                return reservation
         check_on_error(on_error)
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
@@ -253,13 +260,48 @@ class AsyncLimiter:
             return AsyncReservation(self, holds, op, on_error)
         raise RateLimited(decide(False, holds))
 
+    def _express(
+        self, subject: str | Sequence[Scope], plan: str | Plan | None, group: str | None, requests: int, tokens: int
+    ) -> AsyncReservation | None:
+        """The reservation by the express lane, of a subject or of a single scope; None for the general way."""
+        if type(subject) is list and len(subject) == 1 and type(subject[0]) is Scope and plan is None:
+            scope = subject[0]
+            subject, plan, group = scope.subject, scope.plan, scope.group or group
+            amounts = scope.amounts
+            if amounts is not None:
+                if not amounts.keys() <= EXPRESS_METERS:
+                    return None
+                requests, tokens = amounts.get("requests", requests), amounts.get("tokens", tokens)
+        if type(subject) is not str or not (group is None or type(group) is str) or plan is None:
+            return None
+        layout = self._plans.resolve(plan).layout
+        lane = self._lanes.get((subject, group))
+        if lane is None or lane.layout is not layout:
+            lane = self._open_lane(subject, group, layout)
+            if lane is None:
+                return None
+        reservation: AsyncReservation | None = lane.reserve(requests, tokens)
+        return reservation
+
+    def _open_lane(self, subject: str, group: str | None, layout: Layout) -> ExpressLane | None:
+        """The short way of a subject under a plan, where there is one."""
+        if not isinstance(self._backend, AsyncMemoryBackend) or not layout.express:
+            return None
+        backend = self._backend.backend
+        # As many as there are subjects with something used, and some to spare.
+        if len(self._lanes) >= LANES_LEAST + 2 * len(backend):
+            self._lanes.clear()
+        lane = ExpressLane(self, backend, self._intake.key(subject, group), layout, AsyncExpressReservation)
+        self._lanes[(subject, group)] = lane
+        return lane
+
     def _seal(self, op: Op, holds: Sequence[Hold]) -> str:
         return seal_token(op.id, op.page, holds, self._secret)
 
     async def _settle(self, holds: Sequence[Hold], real: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         settled = await self._backend.settle(holds, real, op)
-        if self._lines:
-            self._lines.nudge(holds[0].key)
+        if self.lines:
+            self.lines.nudge(holds[0].key)
         return settled
 
     async def _wait(self, holds: list[Hold], timeout: float, on_error: OnError) -> AsyncReservation:
@@ -267,7 +309,7 @@ class AsyncLimiter:
         key, deadline = holds[0].key, time.monotonic() + timeout
         turn = asyncio.Event()
         ticket = Ticket(deadline, turn.set)
-        line = self._lines.enter(key, ticket)
+        line = self.lines.enter(key, ticket)
         try:
             while True:
                 while not line.is_head(ticket) and ticket.refusal is None:
@@ -287,7 +329,7 @@ class AsyncLimiter:
                 if not line.nudged:
                     await self._until(turn, until)
         finally:
-            self._lines.leave(key, ticket)
+            self.lines.leave(key, ticket)
 
     @staticmethod
     async def _until(turn: asyncio.Event, until: float) -> None:

@@ -12,20 +12,28 @@ before it is taken, there is nothing to release, which an RLock says and a Lock 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from ratelimit.backends.memory import MemoryBackend
+from ratelimit.core.decision import Standing, standings
 from ratelimit.core.hold import Hold
 from ratelimit.core.limit import LEVEL_MAX, Layout
 from ratelimit.core.scope import ScopeState
 from ratelimit.core.settlement import Settlement
-from ratelimit.reservation import Reservation
+from ratelimit.reservation import AsyncReservation, Reservation
 
 if TYPE_CHECKING:
+    from ratelimit.aio import AsyncLimiter
     from ratelimit.limiter import Limiter
 
-__all__ = ("ExpressLane", "ExpressReservation")
+__all__ = ("EXPRESS_METERS", "LANES_LEAST", "AsyncExpressReservation", "ExpressLane", "ExpressReservation")
+
+EXPRESS_METERS: Final = frozenset({"requests", "tokens"})
+"""What a call may name to go this way."""
+LANES_LEAST: Final = 1_024
+"""Lanes that a limiter keeps at least."""
 
 _ORDINARY = 2**40
 """Amounts beyond this take the general way, which knows about saturation."""
@@ -43,6 +51,7 @@ class ExpressLane:
         "capacity1",
         "clock_ns",
         "key",
+        "kind",
         "layout",
         "limiter",
         "lines",
@@ -53,8 +62,16 @@ class ExpressLane:
         "units",
     )
 
-    def __init__(self, limiter: Limiter, backend: MemoryBackend, key: str, layout: Layout) -> None:
+    def __init__(
+        self,
+        limiter: Limiter | AsyncLimiter,
+        backend: MemoryBackend,
+        key: str,
+        layout: Layout,
+        kind: type[ExpressReservation] | type[AsyncExpressReservation],
+    ) -> None:
         self.limiter = limiter
+        self.kind: Any = kind
         self.key = key
         self.layout = layout
         self.rates = layout.rates
@@ -67,8 +84,8 @@ class ExpressLane:
         self.lines = limiter.lines
         self.lock, self.scopes, self.clock_ns = backend.lock, backend.scopes, backend.clock_ns
 
-    def reserve(self, requests: int, tokens: int) -> ExpressReservation | None:
-        """The reservation if all is ordinary and it fits; None for the general way."""
+    def reserve(self, requests: int, tokens: int) -> Any:
+        """The reservation, of the lane's kind, if all is ordinary and it fits; None for the general way."""
         most0, most1 = self._most
         if type(requests) is type(tokens) is int and 0 <= requests <= most0 and 0 <= tokens <= most1:
             unit0, unit1 = self.units
@@ -106,7 +123,7 @@ class ExpressLane:
                 return None
             scope.at = now
             scope.levels = levels = (level0, level1)
-            return ExpressReservation(self, (cost0, cost1), now, scope.epoch, levels, scope.refunded)
+            return self.kind(self, (cost0, cost1), now, scope.epoch, levels, scope.refunded)
         finally:
             try:  # noqa: SIM105 - suppress() would cost as much as `with`
                 lock.release()
@@ -114,10 +131,19 @@ class ExpressLane:
                 pass
 
 
-class ExpressReservation(Reservation):
+class _OnLane:
     """A reservation that is its own hold. Leaves the lane for everything but a settle of requests and tokens."""
 
-    __slots__ = ("_lane", "at", "costs", "epoch", "levels", "refunded")
+    if not TYPE_CHECKING:
+        __slots__ = ()  # its heirs have the places: of two bases with places no class can be made
+
+    _exported: bool
+    _settlement: Settlement | None
+    at: int
+    costs: tuple[int, int]
+    epoch: int
+    levels: tuple[int, int]
+    refunded: Sequence[int]
 
     def __init__(
         self,
@@ -138,22 +164,28 @@ class ExpressReservation(Reservation):
         self._settlement = None
         self._exported = False
 
-    def settle(self, *, requests: int | None = None, tokens: int | None = None, **meters: int) -> Settlement:
-        """As :meth:`Reservation.settle`."""
-        lane = self._lane
-        unit0, unit1 = lane.units
-        if (
-            (requests is None or (type(requests) is int and 0 <= requests <= _ORDINARY))
-            and (tokens is None or (type(tokens) is int and 0 <= tokens <= _ORDINARY))
-            and not meters
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """As :attr:`Reservation.standings`."""
+        return tuple(standings(self._lane.layout, self.at, 0, self.levels, None))
+
+    def _settled_each(self, amounts: Sequence[Mapping[str, int]]) -> Settlement | None:
+        """The settlement at amounts per scope, of which there is one; None for the general way."""
+        if len(amounts) != 1 or not amounts[0].keys() <= EXPRESS_METERS:
+            return None
+        return self._settled(amounts[0].get("requests"), amounts[0].get("tokens"))
+
+    def _settled(self, requests: int | None, tokens: int | None) -> Settlement | None:
+        """The settlement at these amounts; None for the general way."""
+        unit0, unit1 = self._lane.units
+        if (requests is None or (type(requests) is int and 0 <= requests <= _ORDINARY)) and (
+            tokens is None or (type(tokens) is int and 0 <= tokens <= _ORDINARY)
         ):
             cost0, cost1 = self.costs
-            settlement = self._correct(
+            return self._correct(
                 0 if requests is None else requests * unit0 - cost0, 0 if tokens is None else tokens * unit1 - cost1
             )
-            if settlement is not None:
-                return settlement
-        return super().settle(requests=requests, tokens=tokens, **meters)
+        return None
 
     def _correct(self, debt0: int, debt1: int) -> Settlement | None:
         """Correct the scope by these units, more or less; None for the general way."""
@@ -218,11 +250,53 @@ class ExpressReservation(Reservation):
                     raise
             hold = Hold(lane.key, lane.layout, self.costs)
             hold.at, hold.epoch, hold.levels, hold.refunded = self.at, self.epoch, self.levels, self.refunded
-            self._limiter, self._holds, self._op, self._on_error = lane.limiter, [hold], None, "refund_tokens"
-            self._wanted = None
-            # The lane's own lock: whichever way a settle goes, it waits for the other.
-            self._lock = lane.lock
+            made = {
+                "_holds": [hold],
+                "_limiter": lane.limiter,
+                # Under threads the lane's own lock: whichever way a settle goes, it waits for the other.
+                "_lock": asyncio.Lock() if isinstance(self, AsyncReservation) else lane.lock,
+                "_on_error": "refund_tokens",
+                "_op": None,
+                "_wanted": None,
+            }
+            for attribute, value in made.items():
+                setattr(self, attribute, value)
             return object.__getattribute__(self, name)
+
+
+_SLOTS: Final = ("_lane", "at", "costs", "epoch", "levels", "refunded")
+
+
+class ExpressReservation(_OnLane, Reservation):
+    """A :class:`Reservation` on a lane."""
+
+    __slots__ = _SLOTS
+
+    def settle(self, *, requests: int | None = None, tokens: int | None = None, **meters: int) -> Settlement:
+        """As :meth:`Reservation.settle`."""
+        settlement = None if meters else self._settled(requests, tokens)
+        return super().settle(requests=requests, tokens=tokens, **meters) if settlement is None else settlement
+
+    def settle_each(self, amounts: Sequence[Mapping[str, int]]) -> Settlement:
+        """As :meth:`Reservation.settle_each`."""
+        settlement = self._settled_each(amounts)
+        return super().settle_each(amounts) if settlement is None else settlement
+
+
+class AsyncExpressReservation(_OnLane, AsyncReservation):
+    """An :class:`AsyncReservation` on a lane."""
+
+    __slots__ = _SLOTS
+
+    async def settle(self, *, requests: int | None = None, tokens: int | None = None, **meters: int) -> Settlement:
+        """As :meth:`AsyncReservation.settle`."""
+        settlement = None if meters else self._settled(requests, tokens)
+        return await super().settle(requests=requests, tokens=tokens, **meters) if settlement is None else settlement
+
+    async def settle_each(self, amounts: Sequence[Mapping[str, int]]) -> Settlement:
+        """As :meth:`AsyncReservation.settle_each`."""
+        settlement = self._settled_each(amounts)
+        return await super().settle_each(amounts) if settlement is None else settlement
 
 
 def _credit(unused: int, bound: int, level: int) -> int:

@@ -22,7 +22,7 @@ from ratelimit.core.keys import KeyMaker
 from ratelimit.core.settlement import Settlement
 from ratelimit.core.token import open_token, seal_token
 from ratelimit.errors import RateLimited
-from ratelimit.express import ExpressLane
+from ratelimit.express import LANES_LEAST, ExpressLane, ExpressReservation
 from ratelimit.intake import Intake, OpMaker, Scope, check_timeout
 from ratelimit.on_error import OnError, check_on_error
 from ratelimit.plans import Plan, PlanRegistry
@@ -30,8 +30,6 @@ from ratelimit.reservation import Reservation
 from ratelimit.waiting import Lines, Ticket
 
 __all__ = ("Limiter",)
-
-_LANES_LEAST = 1_024
 
 
 class Limiter:
@@ -175,7 +173,7 @@ class Limiter:
         ):
             lane = self._lanes.get((subject, plan, group)) or self._open_lane(subject, plan, group)
             if lane is not None:
-                reservation = lane.reserve(requests, tokens)
+                reservation: Reservation | None = lane.reserve(requests, tokens)
                 if reservation is not None:
                     return reservation
         check_on_error(on_error)
@@ -195,9 +193,9 @@ class Limiter:
         if not layout.express:
             return None
         # As many as there are subjects with something used, and some to spare.
-        if len(self._lanes) >= _LANES_LEAST + 2 * len(self._backend):
+        if len(self._lanes) >= LANES_LEAST + 2 * len(self._backend):
             self._lanes.clear()
-        lane = ExpressLane(self, self._backend, self._intake.key(subject, group), layout)
+        lane = ExpressLane(self, self._backend, self._intake.key(subject, group), layout, ExpressReservation)
         self._lanes[(subject, plan, group)] = lane
         return lane
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ratelimit import CostExceedsLimit, Limiter, PlanRegistry, RateLimited
-from ratelimit.backends.memory import MemoryBackend
-from ratelimit.express import ExpressReservation
-from ratelimit.reservation import Reservation
+from ratelimit import AsyncLimiter, CostExceedsLimit, Limiter, PlanRegistry, RateLimited
+from ratelimit.backends.memory import AsyncMemoryBackend, MemoryBackend
+from ratelimit.errors import ConfigError
+from ratelimit.express import AsyncExpressReservation, ExpressReservation
+from ratelimit.intake import Scope
+from ratelimit.reservation import AsyncReservation, Reservation
 from ratelimit.testing import ManualClock
 
 SUBJECTS = ("ann", "bob")
@@ -17,6 +23,19 @@ steps = st.one_of(
     st.tuples(st.just("settle"), st.integers(0, 20), st.integers(0, 3), st.one_of(st.none(), st.integers(0, 90_000))),
     st.tuples(st.just("clock"), st.one_of(st.integers(-6_000_000, 0), st.integers(0, 90_000_000), st.integers(0, 999))),
 )
+
+
+T = TypeVar("T")
+
+
+def run(awaitable: Awaitable[T]) -> T:
+    """What it returns: in memory nothing ever waits, so no event loop is needed."""
+    try:
+        awaitable.__await__().send(None)
+    except StopIteration as done:
+        result: T = done.value
+        return result
+    raise AssertionError("waited in memory")
 
 
 class Side:
@@ -70,3 +89,87 @@ def test_the_express_lane_is_taken() -> None:
     side = Side(express=True)
     side.acquire("ann", 1, 100)
     assert side.express == 1
+
+
+class AsyncSide(Side):
+    """An asyncio limiter that goes through its express lane, by a single scope with amounts, as the middleware does."""
+
+    def __init__(self) -> None:
+        super().__init__(express=True)
+        backend = self.limiter._backend
+        assert isinstance(backend, MemoryBackend)
+        self.asyncio = AsyncLimiter(AsyncMemoryBackend(backend))
+        self.held: list[AsyncReservation] = []
+
+    def acquire(self, subject: str, requests: int, tokens: int) -> object:
+        scope = Scope(subject, "Lite", amounts={"requests": requests, "tokens": tokens})
+        try:
+            reservation = run(self.asyncio.acquire([scope]))
+        except CostExceedsLimit as never:
+            return str(never)
+        except RateLimited as refused:
+            return refused.decision
+        self.express += isinstance(reservation, AsyncExpressReservation)
+        self.held.append(reservation)
+        return reservation.standings
+
+    def settle(self, index: int, requests: int, tokens: int | None) -> object:
+        if not self.held:
+            return None
+        amounts = {"requests": requests} if tokens is None else {"requests": requests, "tokens": tokens}
+        settlement = run(self.held[index % len(self.held)].settle_each([amounts]))
+        return settlement.standings, settlement.returned, settlement.repeated
+
+
+@settings(max_examples=400)
+@given(st.lists(steps, min_size=1, max_size=40))
+def test_p8_the_express_lane_of_asyncio_is_the_same_way(sequence: list[tuple[int | str | None, ...]]) -> None:
+    """As above, for single scopes with amounts of their own."""
+    fast, slow = AsyncSide(), Side(express=False)
+    for step in sequence:
+        assert fast.step(*step) == slow.step(*step)  # type: ignore[arg-type]
+    for subject in SUBJECTS:
+        assert fast.limiter.peek(subject, plan="Lite") == slow.limiter.peek(subject, plan="Lite")
+
+
+def test_the_express_lane_of_asyncio_is_taken() -> None:
+    """By a single scope under a plan of requests and tokens, and by a subject under a plan's name."""
+    side = AsyncSide()
+    side.acquire("ann", 1, 100)
+    assert side.express == 1
+    assert isinstance(run(side.asyncio.acquire("bob", plan="Lite", tokens=9)), AsyncExpressReservation)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        Scope("ann", "Lite", amounts={"requests": True}),
+        Scope("ann", "Lite", amounts={"tokens": -1}),
+        Scope("ann", "Lite", amounts={"tokens": 2**53 + 1}),
+        Scope("ann", "Lite", amounts={"pages": 1}),
+        Scope("ann", "none such"),
+        Scope("", "Lite"),
+        Scope(b"ann", "Lite"),  # type: ignore[arg-type]
+        Scope("ann", None),  # type: ignore[arg-type]
+    ],
+)
+def test_what_cannot_be_right_is_told_as_on_the_general_way(scope: Scope) -> None:
+    """The lane takes nothing that the general way would refuse, and words nothing of its own."""
+    limiter = AsyncLimiter(AsyncMemoryBackend())
+    with pytest.raises(ConfigError) as fast:
+        run(limiter.acquire([scope]))
+    with pytest.raises(ConfigError) as slow:
+        run(limiter.acquire([scope], on_error="keep"))
+    assert str(fast.value) == str(slow.value)
+
+
+def test_what_leaves_the_lane_goes_on_as_any_reservation() -> None:
+    """A token, a settle of other meters, a cancel: all that the lane does not do itself."""
+    limiter = AsyncLimiter(AsyncMemoryBackend())
+    reservation = run(limiter.acquire([Scope("ann", "Lite", amounts={"requests": 1, "tokens": 50_000})]))
+    copy = limiter.resume(reservation.to_token())
+    run(copy.settle(tokens=10))
+    assert run(reservation.settle_each([{"requests": 1, "tokens": 10}])).repeated
+    other = run(limiter.acquire([Scope("ann", "Lite", amounts={"requests": 1, "tokens": 50_000})]))
+    assert other.estimate == {"requests": 1, "tokens": 50_000}
+    assert run(other.cancel()).returned == {"requests": 1, "tokens": 50_000}
