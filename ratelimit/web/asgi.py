@@ -88,7 +88,8 @@ class RateLimitMiddleware:
         except Exception:
             if heard:
                 raise
-            # The sign of an app without a lifespan, such as Django's: there are settlements to wait for all the same.
+        if not heard:
+            # An app without a lifespan, such as Django's: there are settlements to wait for all the same.
             await received()
             await send({"type": "lifespan.startup.complete"})
             await received()
@@ -112,13 +113,19 @@ class RateLimitMiddleware:
         head = RequestHead(scope["method"], scope["path"], scope["headers"], client[0] if client else None, scope)
         exchange: _Exchange = Exchange(self.policy, route, head)
         body = _Body(receive)
-        answer = await self._admit(exchange, route, head, body)
-        if answer is not None:
-            await _answer(answer, send)
-        elif not body.gone:
-            if exchange.body is not None:
-                scope = body.replace(exchange.body, scope)
-            await self._forward(exchange, scope, body, send)
+        self._under_way.add(exchange)
+        try:
+            answer = await self._admit(exchange, route, head, body)
+            if answer is not None:
+                await _answer(answer, send)
+            elif not body.gone:
+                if exchange.body is not None:
+                    scope = body.replace(exchange.body, scope)
+                await self._forward(exchange, scope, body, send)
+        finally:
+            self._under_way.discard(exchange)
+            if self._all_ended is not None and not self._under_way:
+                self._all_ended.set()
 
     async def _admit(self, exchange: _Exchange, route: Route, head: RequestHead, body: _Body) -> Answer | None:
         """Identify, estimate and reserve; an answer if the request ends here."""
@@ -169,27 +176,9 @@ class RateLimitMiddleware:
 
     async def _forward(self, exchange: _Exchange, scope: _Scope, body: _Body, send: _Send) -> None:
         """Run the app. Whatever ends it, the bill is settled, and not by this task."""
-        settler = self.settler
-        self._under_way.add(exchange)
-
-        # Not a coroutine function: what `send` returns is awaited as it is, without a frame of ours for each chunk.
-        def sent(message: _Message) -> Awaitable[None]:
-            kind = message["type"]
-            if kind == "http.response.body":
-                last = not message.get("more_body", False)
-                chunk = message.get("body", b"")
-                forwarded = exchange.fed(chunk, last=last)
-                if last:
-                    settler.submit(exchange.bill())
-                if forwarded is not chunk:
-                    message = {**message, "body": forwarded}
-            elif kind == "http.response.start":
-                headers = exchange.started(message["status"], message.get("headers", ()))
-                message = {**message, "headers": headers}
-            return send(message)
-
+        settler, response = self.settler, _Response(exchange, self.settler, send)
         try:
-            await self.app(scope, body.receive, sent)
+            await self.app(scope, body.receive, response.send)
         except asyncio.CancelledError:
             exchange.cut = True
             await _seen_through(settler.submit(exchange.bill()))
@@ -197,9 +186,6 @@ class RateLimitMiddleware:
         finally:
             exchange.cut = exchange.cut or body.gone
             settler.submit(exchange.bill())
-            self._under_way.discard(exchange)
-            if self._all_ended is not None and not self._under_way:
-                self._all_ended.set()
 
 
 class _Body:
@@ -245,6 +231,40 @@ class _Body:
         if message["type"] == "http.disconnect":
             self.gone = True
         return message
+
+
+class _Response:
+    """The messages of a response: metered as they pass, and billed at the last of them."""
+
+    __slots__ = ("_exchange", "_send", "_settler")
+
+    def __init__(self, exchange: _Exchange, settler: Settler, send: _Send) -> None:
+        self._exchange = exchange
+        self._settler = settler
+        self._send = send
+
+    def send(self, message: _Message) -> Awaitable[None]:
+        """The app's `send`.
+
+        No coroutine function: what the server's `send` returns is awaited as it is, which spares a frame per chunk.
+        And no closure: CPython 3.11 has its short way of calling for functions that it meets again, not for new ones.
+        """
+        exchange = self._exchange
+        kind = message["type"]
+        if kind == "http.response.body":
+            chunk = message.get("body", b"")
+            forwarded = exchange.fed(chunk)
+            if not message.get("more_body", False):
+                rest = exchange.ended()
+                forwarded = forwarded + rest if rest else forwarded
+                self._settler.submit(exchange.bill())
+            if forwarded is not chunk:
+                message = {**message, "body": forwarded}
+        elif kind == "http.response.start":
+            headers = exchange.started(message["status"], message.get("headers", ()))
+            message = {**message, "headers": headers}
+        send = self._send
+        return send(message)
 
 
 async def _seen_through(settling: asyncio.Task[None] | None) -> None:

@@ -294,19 +294,21 @@ class Exchange(Generic[R]):
         headers = self._dialect.standing_headers(standings, policy.clock())
         return headers + ietf_headers(standings) if policy.ietf else headers
 
-    def fed(self, chunk: bytes, *, last: bool = False) -> bytes:
+    def fed(self, chunk: bytes) -> bytes:
         """A part of the body: returns what to send for it, which is the same unless usage was asked for by us."""
         tape = self._tape
         if tape is not None:
             tape.write(chunk)
             if tape.tell() > _TAPE_MAX:
                 self._play(tape)
-        stripper = self._stripper
-        if stripper is None:
+        if self._stripper is None:
             return chunk
         # Apps may send views of a buffer that they use again.
-        stripped = stripper.feed(chunk if type(chunk) is bytes else bytes(chunk))
-        return stripped + stripper.flush() if last else stripped
+        return self._stripper.feed(chunk if type(chunk) is bytes else bytes(chunk))
+
+    def ended(self) -> bytes:
+        """The last part has been fed: returns what to send after it."""
+        return b"" if self._stripper is None else self._stripper.flush()
 
     def _play(self, tape: BytesIO) -> None:
         """Let the meter see what has been taped, and begin anew."""

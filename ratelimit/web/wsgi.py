@@ -155,7 +155,7 @@ class _Parts:
                 self._iterator = iter(self._parts)
             part = next(self._iterator)
         except StopIteration:
-            rest = self._exchange.fed(b"", last=True)
+            rest = self._exchange.ended()
             self._settle()
             if rest:
                 return rest

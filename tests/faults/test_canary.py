@@ -9,7 +9,7 @@ import pickle
 import socket
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -203,9 +203,10 @@ async def asyncio_life(server: RedisServer, evidence: Evidence) -> None:
 def test_an_api_key_leaves_no_trace(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
     """Not in keys, values, commands, snapshots, logs, reprs, errors or tokens, whatever happens to it."""
     evidence = Evidence()
-    with caplog.at_level(logging.DEBUG):
+    with ExitStack() as stack:
+        stack.enter_context(caplog.at_level(logging.DEBUG))
         for logger in logging.root.manager.loggerDict:
-            logging.getLogger(logger).setLevel(logging.DEBUG)
+            stack.enter_context(caplog.at_level(logging.DEBUG, logger))
         monitor = Monitor(server)
         with Limiter.from_url(server.url, policy=POLICY) as limiter:
             live(limiter, evidence)

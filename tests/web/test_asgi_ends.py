@@ -324,3 +324,30 @@ def test_requests_at_the_same_time_are_settled_each_for_itself(count: int) -> No
         assert gateway.used == (count, 1_000_000 + sum(map(due, apps.values())))
 
     run(together())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_response_is_settled_at_its_end_and_not_at_the_end_of_its_app(backend: str) -> None:
+    """Background tasks come after it, and may take hours."""
+    story = Story("openai")
+
+    async def go_on() -> None:
+        connection = asking(story)
+        inner = StoryApp(story.chunks)
+        sent = asyncio.Event()
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await inner(scope, receive, send)
+            sent.set()
+            await asyncio.get_running_loop().create_future()
+
+        gateway = Gateway.of(app, BACKENDS[backend]())
+        serving = asyncio.ensure_future(connection.serve(gateway.middleware))
+        await sent.wait()
+        await gateway.middleware.settler.drain()
+        assert gateway.books.settled == [{"requests": 1, "tokens": due(inner)}]
+        serving.cancel()
+        await serving
+        assert len(gateway.books.settled) == 1
+
+    run(go_on())
