@@ -17,7 +17,7 @@ from ratelimit.gateway.headers import request_headers, response_headers
 from ratelimit.gateway.paths import upstream_path
 from ratelimit.gateway.presence import Presence
 from ratelimit.web.answer import Answer
-from ratelimit.web.routes import DialectName, RouteTable, Unknown
+from ratelimit.web.routes import DialectName, Kind, RouteTable, Unknown
 
 __all__ = ("Proxy", "UpstreamBroken")
 
@@ -112,7 +112,7 @@ class Proxy:
     def _about(self, scope: Scope) -> tuple[DialectName, bool]:
         """The dialect of a request, and whether the middleware has looked who asks."""
         route = self._routes.find(scope["method"], scope["path"])
-        if route is None:
+        if route is None or route.kind is Kind.PREFLIGHT:
             return "openai", False
         if any(name == b"anthropic-version" for name, _ in scope["headers"]):
             return "anthropic", True

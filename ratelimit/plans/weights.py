@@ -54,10 +54,10 @@ class TokenWeights(StrictModel):
         def __init__(
             self,
             *,
-            input: float = 1,
+            input: float = 1,  # noqa: A002 - the class of tokens is called so everywhere
             cache_read: float = 1,
             cache_write: float = 1,
-            output: float = 1,  # noqa: A002
+            output: float = 1,
         ) -> None: ...
 
     @model_validator(mode="before")

@@ -39,11 +39,12 @@ class NullMeter:
 
 
 class CountingMeter:
-    """For bodies that cannot be read: their bytes stand for the output."""
+    """For bodies of no known form: their bytes stand for the output. `readable`: they are text at least."""
 
-    __slots__ = ("_size",)
+    __slots__ = ("_readable", "_size")
 
-    def __init__(self) -> None:
+    def __init__(self, *, readable: bool) -> None:
+        self._readable = readable
         self._size = 0
 
     def feed(self, chunk: bytes) -> None:
@@ -52,7 +53,7 @@ class CountingMeter:
 
     def finish(self) -> Reading:
         """All bytes, as text."""
-        return Reading(None, complete=False, text_bytes=self._size)
+        return Reading(None, complete=False, text_bytes=self._size, readable=self._readable)
 
 
 class JsonMeter:

@@ -61,6 +61,8 @@ class ModelCall:
     """Answers that are asked for: n or best_of, times the prompts."""
     all_text: bool = True
     """The input is all text and token ids in the body, so that real usage tells how many tokens its bytes were."""
+    background: bool = False
+    """The response comes at once, and what was asked for later (OpenAI's Responses API)."""
     _content: Content | None = field(default=None, repr=False, compare=False)
 
     def texts(self) -> Iterator[str]:
@@ -108,6 +110,7 @@ def read_call(kind: Kind, body: dict[str, Any], media: MediaCosts) -> ModelCall:
         _output_cap(kind, fields, body, choices),
         choices,
         content.all_text,
+        _switch(body.get("background"), "background", "background"),
         content,
     )
 

@@ -40,7 +40,7 @@ from ratelimit.web.meter import Meter, open_meter
 from ratelimit.web.policy import Policy
 from ratelimit.web.routes import Kind, Route
 from ratelimit.web.tariff import Tariff
-from ratelimit.web.usage import Usage
+from ratelimit.web.usage import Reading, Usage
 from ratelimit.web.wait import Wait
 
 __all__ = ("Bill", "Exchange", "Reserved")
@@ -353,17 +353,19 @@ class Exchange(Generic[R]):
             amounts = self._amounts(1, usage)
             self._policy.estimator.learn(call, self._subject, usage)
             return amounts
-        if self.cut and not call.stream:
-            return None  # the upstream has produced it as a whole, and nobody can tell how much that was
-        output = self._counted(call, reading.text_bytes)
+        if call.background or (self.cut and not call.stream):
+            return None  # the upstream has produced it as a whole, or goes on, and nobody can tell how much that is
+        output = self._counted(call, reading)
         if usage is None:
             return self._amounts(1, Usage(input=self._estimate.input, output=output))
         return self._amounts(1, replace(usage, output=max(usage.output, output)))
 
-    def _counted(self, call: ModelCall, text_bytes: int) -> int:
+    def _counted(self, call: ModelCall, reading: Reading) -> int:
         if self._route.kind is Kind.EMBEDDINGS:
             return 0
-        output = self._policy.estimator.output_tokens(call.model, text_bytes)
+        output = self._policy.estimator.output_tokens(call.model, reading.text_bytes)
+        if not reading.readable:
+            output = max(output, self._estimate.output)
         return output if call.output_cap is None else min(output, call.output_cap)
 
 

@@ -53,6 +53,7 @@ INPUT_FIELDS: Final = frozenset(
 """Fields whose content becomes input tokens, or stands for content that does."""
 
 COSTLY_FIELDS: Final = INPUT_FIELDS | {
+    "background",
     "best_of",
     "max_completion_tokens",
     "max_output_tokens",
@@ -67,7 +68,6 @@ COSTLY_FIELDS: Final = INPUT_FIELDS | {
 QUIET_FIELDS: Final = frozenset(
     {
         "audio",
-        "background",
         "betas",
         "cache_control",
         "container",

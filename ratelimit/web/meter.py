@@ -59,9 +59,9 @@ def open_meter(kind: Kind, content_type: str, content_encoding: str) -> Meter:
         decoder = open_decoder(content_encoding) if content_encoding else None
     except CodingError as error:
         _warn(str(error))
-        return _unreadable(kind)
+        return _counting(kind, readable=False)
     plain = _open_plain(kind, _format(content_type))
-    return plain if decoder is None else _CodedMeter(plain, _unreadable(kind), decoder)
+    return plain if decoder is None else _CodedMeter(plain, _counting(kind, readable=False), decoder)
 
 
 def _open_plain(kind: Kind, form: _Format) -> Meter:
@@ -73,9 +73,9 @@ def _open_plain(kind: Kind, form: _Format) -> Meter:
     return _SniffingMeter(kind)
 
 
-def _unreadable(kind: Kind) -> Meter:
-    """A meter for bytes that cannot be read; embeddings have no output that they could stand for."""
-    return NullMeter() if kind is Kind.EMBEDDINGS else CountingMeter()
+def _counting(kind: Kind, *, readable: bool) -> Meter:
+    """A meter for bytes of no known form; embeddings have no output that they could stand for."""
+    return NullMeter() if kind is Kind.EMBEDDINGS else CountingMeter(readable=readable)
 
 
 @lru_cache(maxsize=128)
@@ -127,7 +127,7 @@ class _SniffingMeter:
         elif start.startswith((b"{", b"[")):
             self._meter = JsonMeter(self._kind)
         else:
-            self._meter = _unreadable(self._kind)
+            self._meter = _counting(self._kind, readable=True)
         self._meter.feed(self._head)
         self._head = b""
         return self._meter
@@ -164,7 +164,8 @@ class _CodedMeter:
         reading = self._plain.finish()
         if reading.complete or not self._failed:
             return reading
-        return replace(reading, text_bytes=max(reading.text_bytes, self._coded.finish().text_bytes))
+        text_bytes = max(reading.text_bytes, self._coded.finish().text_bytes)
+        return replace(reading, text_bytes=text_bytes, readable=False)
 
     def _decode(self) -> None:
         data = b"".join(self._chunks)

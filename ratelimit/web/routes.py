@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from posixpath import normpath
 from typing import Final, Literal, get_args
+from urllib.parse import urlsplit
 
 from ratelimit.errors import ConfigError
 
@@ -34,6 +36,8 @@ class Kind(Enum):
     """POST /v1/messages/count_tokens: a request, no tokens"""
     MODELS = auto()
     """GET /v1/models and /v1/models/{id}: identified, free unless told otherwise"""
+    PREFLIGHT = auto()
+    """OPTIONS of an endpoint, or of any path that must not pass unseen: passes, without its body."""
     OTHER = auto()
     """Any other path, when it is to be charged a request."""
     REFUSED = auto()
@@ -109,21 +113,42 @@ class RouteTable:
         return known if known is not None else self._search(method.upper(), path, root)
 
     def _search(self, method: str, path: str, root: str) -> Route | None:
-        """The same, for spellings that some framework takes for an endpoint's."""
+        """The same, for what some framework takes for a call of an endpoint."""
         plain = _plain(path)
         inner = _plain(path[len(root) :]) if root and path.startswith(root) else plain
-        known = self._routes.get((method, inner)) or self._routes.get((method, plain))
-        if known is None and method in ("GET", "HEAD"):
-            known = next((route for start, route in self._models if inner.startswith(start)), None)
-        # A browser asks by OPTIONS whether it may send the real request, and cannot send a key with that.
-        if known is not None or self._unknown == "pass" or method == "OPTIONS":
+        if method == "OPTIONS":
+            return self._preflight(inner) or self._preflight(plain)
+        known = self._known(method, inner) or self._known(method, plain)
+        if known is not None or self._unknown == "pass":
             return known
         kind = Kind.OTHER if self._unknown == "charge" else Kind.REFUSED
-        return Route(kind, "anthropic" if any(sign in plain for sign in _ANTHROPIC) else "openai")
+        return Route(kind, _dialect(plain))
+
+    def _known(self, method: str, path: str) -> Route | None:
+        known = self._routes.get((method, path))
+        if known is None and method in ("GET", "HEAD"):
+            known = next((route for start, route in self._models if path.startswith(start)), None)
+        if known is None and self._unknown != "refuse":
+            # Views that do not look at the method serve any of them: Django's functions, for one.
+            known = self._routes.get(("POST", path))
+        return known
+
+    def _preflight(self, path: str) -> Route | None:
+        """A browser asks by OPTIONS whether it may send the real request, and cannot send a key with that."""
+        passes = self._unknown == "pass" and ("POST", path) not in self._routes
+        return None if passes else Route(Kind.PREFLIGHT, _dialect(path))
+
+
+def _dialect(path: str) -> DialectName:
+    return "anthropic" if any(sign in path for sign in _ANTHROPIC) else "openai"
 
 
 def _plain(path: str) -> str:
     """The path without what frameworks and proxies ignore in one."""
+    if not path.startswith("/"):
+        # A whole URL is a request target too (RFC 9112, 3.2.2), and Quart serves the path in it.
+        with suppress(ValueError):  # no URL after all
+            path = urlsplit(path).path
     # Starlette's routes end in "$", which matches before a line break too. "//v1" would keep its two slashes, as POSIX
     # gives them a meaning that URLs do not have.
     return normpath("/" + path.rstrip(_BLANK).lstrip("/"))

@@ -31,3 +31,5 @@ class Reading:
     usage: Usage | None
     complete: bool
     text_bytes: int
+    readable: bool = True
+    """False for a body in a coding that cannot be decoded: its bytes say little about its text."""

@@ -61,6 +61,9 @@ class RateLimitWSGIMiddleware:
         route = self.policy.routes.find(environ["REQUEST_METHOD"], path, root)
         if route is None:
             return self.app(environ, start_response)
+        if route.kind is Kind.PREFLIGHT:
+            # Whatever takes it for a call of an endpoint finds nothing to do.
+            return self.app({**environ, **_input(b"")}, start_response)
         head = RequestHead(
             environ["REQUEST_METHOD"], path, _headers(environ), environ.get("REMOTE_ADDR") or None, environ
         )

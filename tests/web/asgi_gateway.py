@@ -15,7 +15,7 @@ from ratelimit.web.credentials import api_key
 from ratelimit.web.head import RequestHead
 from ratelimit.web.identity import Identity
 from tests.web.asgi_server import App, Connection, StoryApp, http_scope
-from tests.web.backends import LEDGER, Books, HeldBackend, RecordingAsyncBackend, used
+from tests.web.backends import LEDGER, SWIFT, Books, HeldBackend, RecordingAsyncBackend, used
 from tests.web.stories import ByteTokens, Story, ask
 
 __all__ = ("Gateway", "asking", "by_key", "error_of", "run", "served")
@@ -49,6 +49,19 @@ class Gateway:
         options = {"tokens": ByteTokens(), "identify": by_key(), **options}
         memory = backend.memory if isinstance(backend, HeldBackend) else backend.backend
         return cls(RateLimitMiddleware(app, AsyncLimiter(backend, plans=plans), **options), memory, backend.books)
+
+    @classmethod
+    def on(cls, backend: str, app: App, **options: Any) -> Gateway:
+        """Around this app: on "memory", by its "express" lane, or on a "network" of the test's own."""
+        if backend == "express":
+            return cls.of(app, RecordingAsyncBackend(), identify=by_key(SWIFT), **options)
+        return cls.of(app, HeldBackend() if backend == "network" else RecordingAsyncBackend(), **options)
+
+    def check(self, requests: int, tokens: int) -> None:
+        """One request was settled, once, at this."""
+        assert self.used == (requests, tokens)
+        if self.books.charges:
+            assert self.books.settled == [{"requests": requests, "tokens": tokens}]
 
     @property
     def used(self) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Seque
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ("App", "Connection", "Message", "StoryApp", "http_scope")
+__all__ = ("App", "AppError", "Connection", "Message", "StoryApp", "http_scope")
 
 Message = MutableMapping[str, Any]
 App = Callable[..., Awaitable[None]]

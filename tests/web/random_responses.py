@@ -15,7 +15,10 @@ import zstandard
 from ratelimit.web.routes import DialectName
 from tests.web.stories import Story
 
-__all__ = ("RandomResponse", "random_response")
+__all__ = ("PREFIXES", "RandomResponse", "random_response")
+
+PREFIXES: dict[DialectName, str] = {"openai": "x-ratelimit-", "anthropic": "anthropic-ratelimit-"}
+"""What the names of standing headers begin with."""
 
 STATUSES = [200] * 12 + [201, 202, 206, 302, 400, 401, 404, 429, 500, 503]
 CONTENT_TYPES = [

@@ -135,7 +135,7 @@ def test_a_bomb_is_not_read_to_its_end(coding: str) -> None:
     for at in range(0, len(coded), 1000):
         meter.feed(coded[at : at + 1000])
         assert _held(meter) < 1_100_000
-    assert meter.finish() == Reading(None, complete=False, text_bytes=len(coded))
+    assert meter.finish() == Reading(None, complete=False, text_bytes=len(coded), readable=False)
     decoder = open_decoder(coding)
     assert decoder is not None
     sizes: list[int] = []
@@ -171,7 +171,9 @@ def test_a_coding_that_we_do_not_know_is_charged_by_its_size(coding: str, caplog
     """There is no more to see than the size; the log says so, once."""
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            assert read(Kind.CHAT, [b"12345", b"678"], SSE, coding) == Reading(None, complete=False, text_bytes=8)
+            assert read(Kind.CHAT, [b"12345", b"678"], SSE, coding) == Reading(
+                None, complete=False, text_bytes=8, readable=False
+            )
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) <= 1
 
 
@@ -218,6 +220,6 @@ def test_other_packages_do_as_well(package: str, hidden: str, coding: str, monke
     whole = b"".join(coded)
     assert read(Kind.CHAT, coded, SSE, coding) == TOLD
     assert _decoded(coding, cut_at(whole, range(0, len(whole), 7))) == b"".join(STREAM)
-    assert read(Kind.CHAT, [bomb], SSE, coding) == Reading(None, complete=False, text_bytes=len(bomb))
+    assert read(Kind.CHAT, [bomb], SSE, coding) == Reading(None, complete=False, text_bytes=len(bomb), readable=False)
     assert read(Kind.CHAT, [b"\xff" * 50], SSE, coding).text_bytes == 50
     assert import_module(package)

@@ -11,14 +11,13 @@ import pytest
 from tests.web.asgi_gateway import Gateway, run
 from tests.web.asgi_server import Connection, Message, StoryApp, http_scope
 from tests.web.backends import HeldBackend, RecordingAsyncBackend
-from tests.web.random_responses import RandomResponse, random_response
+from tests.web.random_responses import PREFIXES, RandomResponse, random_response
 from tests.web.stories import DIALECT_PATHS, ask
 from tests.web.wsgi_gateway import Gateway as WsgiGateway
 from tests.web.wsgi_server import WsgiCall, environ_of
 
 COUNT = 1_000
 BATCH = 100
-PREFIXES = {"openai": "x-ratelimit-", "anthropic": "anthropic-ratelimit-"}
 
 
 def is_added(name: str, value: str, response: RandomResponse) -> bool:

@@ -122,3 +122,20 @@ def test_an_estimator_that_fails_costs_nobody_the_answer(verb: str, caplog: pyte
     assert connection.chunks[:-1] == list(story.chunks)
     (charge,) = gateway.books.charges
     assert gateway.used == (1, charge.reserved["tokens"])
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_that_is_still_to_come_keeps_its_estimate(stream: bool) -> None:
+    """A Responses call in the background goes on after its response: what is there by then is not all of it."""
+    response: dict[str, Any] = {"id": "resp_1", "object": "response", "status": "queued", "output": [], "usage": None}
+    body = json.dumps({"model": "glm-5", "input": "text", "background": True, "stream": stream}).encode()
+    event = {"type": "response.queued", "sequence_number": 0, "response": response}
+    app = (
+        StoryApp([f"event: response.queued\ndata: {json.dumps(event)}\n\n".encode()])
+        if stream
+        else StoryApp([json.dumps(response).encode()], headers=JSON)
+    )
+    gateway = served(Connection(http_scope(path="/v1/responses"), [body]), app)
+    (charge,) = gateway.books.charges
+    assert charge.reserved["tokens"] > INPUT
+    assert gateway.used == (1, charge.reserved["tokens"])

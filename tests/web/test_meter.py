@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +117,9 @@ def test_leading_space_does_not_decide() -> None:
 @pytest.mark.parametrize("coding", ["", "gzip", "nonsense"])
 def test_an_empty_body_says_nothing(content_type: str, coding: str) -> None:
     """No chunks and empty chunks give an empty reading."""
+    nothing = Reading(None, complete=False, text_bytes=0, readable=coding != "nonsense")
     for chunks in ([], [b""], [b"", b""]):
-        assert read(Kind.CHAT, chunks, content_type, coding) == Reading(None, complete=False, text_bytes=0)
+        assert read(Kind.CHAT, chunks, content_type, coding) == nothing
 
 
 @pytest.mark.parametrize("kind", [Kind.COUNT_TOKENS, Kind.MODELS, Kind.OTHER])
@@ -223,7 +225,7 @@ def test_embeddings_have_no_output(count: int) -> None:
     assert read(Kind.EMBEDDINGS, [body], JSON) == nothing
     assert read(Kind.EMBEDDINGS, [body[:-100]], JSON) == nothing
     assert read(Kind.EMBEDDINGS, [body], JSON, "nonsense") == nothing
-    assert read(Kind.EMBEDDINGS, [body], JSON, "gzip") == nothing
+    assert read(Kind.EMBEDDINGS, [body], JSON, "gzip") == replace(nothing, readable=False)
     assert read(Kind.EMBEDDINGS, [body], "application/octet-stream") == nothing
 
 

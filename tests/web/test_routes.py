@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from starlette.routing import Match
 from starlette.routing import Route as StarletteRoute
@@ -28,14 +28,31 @@ COSTLY = [path for method, path, *_ in ENDPOINTS if method == "POST"]
 
 @pytest.mark.parametrize(("method", "path", "kind", "dialect", "has_tokens"), ENDPOINTS)
 def test_every_endpoint_is_known(method: str, path: str, kind: Kind, dialect: str, has_tokens: bool) -> None:
-    """Under no prefix and under Anthropic's, by its method alone."""
+    """Under no prefix and under Anthropic's."""
     for unknown in ("pass", "charge", "refuse"):
         table = RouteTable(unknown=unknown)
         assert table.find(method, path) == Route(kind, dialect, has_tokens)  # type: ignore[arg-type]
         under = table.find(method, f"/anthropic{path}")
         assert under is not None
         assert (under.kind, under.has_tokens) == (kind, has_tokens)
-    assert RouteTable().find("DELETE", path) is None
+
+
+@pytest.mark.parametrize("path", COSTLY)
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE", "QUERY", "FOO"])
+def test_another_method_is_no_way_round(method: str, path: str) -> None:
+    """Views that do not look at the method would serve it: it is charged as the endpoint, or refused."""
+    for unknown in ("pass", "charge"):
+        assert RouteTable(unknown=unknown).find(method, path) == RouteTable().find("POST", path)
+    refused = RouteTable(unknown="refuse").find(method, path)
+    assert refused is not None
+    assert refused.kind is Kind.REFUSED
+
+
+@pytest.mark.parametrize("path", COSTLY)
+def test_a_whole_url_is_its_path(path: str) -> None:
+    """A request target may be one (RFC 9112), and some frameworks look for the path in it."""
+    for target in (f"http://api.example{path}", f"x:{path}", f"https://api.example:443/{path}"):
+        assert RouteTable().find("POST", target) == RouteTable().find("POST", path)
 
 
 @pytest.mark.parametrize("path", ["/v1/models/glm-5", "/v1/models/org/glm-5", "/anthropic/v1/models/glm-5"])
@@ -64,8 +81,11 @@ def test_other_paths_are_dealt_with_as_told(path: str) -> None:
     charged, refused = (RouteTable(unknown=unknown).find("POST", path) for unknown in ("charge", "refuse"))
     assert charged == Route(Kind.OTHER, "openai")
     assert refused == Route(Kind.REFUSED, "openai")
-    for unknown in ("pass", "charge", "refuse"):
-        assert RouteTable(unknown=unknown).find("OPTIONS", path) is None
+    assert RouteTable(unknown="pass").find("OPTIONS", path) is None
+    for unknown in ("charge", "refuse"):
+        preflight = RouteTable(unknown=unknown).find("OPTIONS", path)
+        assert preflight is not None
+        assert preflight.kind is Kind.PREFLIGHT
 
 
 @pytest.mark.parametrize("path", ["/anthropic/v1/complete", "/v1/messages/batches"])
@@ -110,6 +130,7 @@ def test_whatever_starlette_would_serve_is_found(path: str, before: str, after: 
         assert RouteTable().find("POST", asked) is not None
 
 
+@example("http://[/v1/chat/completions", "POST")
 @given(st.text(), st.text(max_size=9))
 def test_no_path_or_method_is_too_strange(path: str, method: str) -> None:
     """Whatever a client sends, there is an answer."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from wsgiref.util import setup_testing_defaults
 
-__all__ = ("StoryParts", "WsgiCall", "WsgiStory", "environ_of")
+__all__ = ("AppError", "StoryParts", "WsgiCall", "WsgiStory", "environ_of")
 
 Environ = dict[str, Any]
 
