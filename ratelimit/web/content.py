@@ -44,12 +44,14 @@ _NESTED: Final = frozenset({"content", "custom", "function", "output", "tool_cal
 class Content:
     """What has been gathered so far. Readers take a value as JSON gave it, of any shape."""
 
-    __slots__ = ("_json", "_media", "_texts", "all_text", "fixed_tokens", "prompts")
+    __slots__ = ("_media", "_texts", "_values", "_values_bytes", "all_text", "fixed_tokens", "prompts")
 
     def __init__(self, media: MediaCosts) -> None:
         self._media = media
         self._texts: list[str] = []
-        self._json: list[bytes] = []
+        # Not their JSON: each piece that orjson writes takes a kilobyte or more, be it of two characters.
+        self._values: list[Any] = []
+        self._values_bytes = 0
         self.fixed_tokens = 0
         """Token ids, media at its set costs, and what surrounds messages."""
         self.all_text = True
@@ -60,12 +62,12 @@ class Content:
     def texts(self) -> Iterator[str]:
         """Every text, as a tokenizer would get it."""
         yield from self._texts
-        for written in self._json:
-            yield written.decode()
+        for value in self._values:
+            yield orjson.dumps(value).decode()
 
     def text_bytes(self) -> int:
         """The length of all texts in UTF-8."""
-        total = sum(map(len, self._json))
+        total = self._values_bytes
         if all(map(str.isascii, self._texts)):
             return total + sum(map(len, self._texts))
         return total + sum(len(text) if text.isascii() else len(text.encode()) for text in self._texts)
@@ -135,7 +137,8 @@ class Content:
         if b'"data:' in written:
             self._walk(value)
         else:
-            self._json.append(written)
+            self._values.append(value)
+            self._values_bytes += len(written)
 
     def kept(self, value: object) -> None:
         """What names input that the server has kept: nothing in the body says how much that is."""
@@ -210,7 +213,7 @@ class Content:
             for inner in value:
                 self._walk(inner)
         else:
-            self._json.append(orjson.dumps(value))
+            self.written(value)
 
     def _charge(self, cost: str) -> None:
         self.all_text = False

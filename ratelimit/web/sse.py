@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 __all__ = ("EVENT_MAX_BYTES", "EventCutter", "payload", "with_line_feeds")
 
 EVENT_MAX_BYTES: Final = 256 * 1024
-"""A larger event is skipped: no chunk of text and no usage needs as much."""
+"""A larger event is not kept: no chunk of text needs as much."""
 
 _BOM: Final = b"\xef\xbb\xbf"
+_BEGINNING: Final = 256
+_ENDING: Final = 64 * 1024
+"""Bytes of an event that is too large, from its beginning and its end, that something may be made of."""
 _REST_MAX_BYTES: Final = EVENT_MAX_BYTES + 8
 """Beyond this an unfinished event is too large even without its BOM and line ends."""
 
@@ -18,13 +22,18 @@ class EventCutter:
     """Cuts a stream into its events, wherever its chunks end. It holds one unfinished event and no more.
 
     Events come out with line feeds for line ends, whatever the stream has. Some may be empty: blank lines do no harm.
+
+    Args:
+        stand_in: what to make of an event that is too large, from its beginning and its end.
     """
 
-    __slots__ = ("_rest", "_skipping", "_started")
+    __slots__ = ("_beginning", "_rest", "_skipping", "_stand_in", "_started")
 
-    def __init__(self) -> None:
+    def __init__(self, stand_in: Callable[[bytes, bytes], bytes] = lambda *_: b"") -> None:
+        self._beginning = b""
         self._rest = b""
         self._skipping = False
+        self._stand_in = stand_in
         self._started = False
 
     @property
@@ -58,19 +67,29 @@ class EventCutter:
             return events
         if self._skipping:
             self._skipping = False
-            events[0] = b""
+            events[0] = self._stand_in(self._beginning, events[0])
         if not self._started:
             self._started = True
             events[0] = events[0].removeprefix(_BOM)
         if sum(map(len, events)) <= EVENT_MAX_BYTES:
             return events
-        return [event for event in events if len(event.strip(b"\n")) <= EVENT_MAX_BYTES]
+        return [event if _is_small(event) else self._stand_in(*_ends(event)) for event in events]
 
     def _bound_rest(self) -> None:
-        """Forget an event that is too large already. Its last two bytes may begin the blank line that ends it."""
-        if self._skipping or len(self._rest) > _REST_MAX_BYTES:
+        """Keep of an event that is too large already its beginning, and its end so far."""
+        if not self._skipping and len(self._rest) > _REST_MAX_BYTES:
             self._skipping = True
-            self._rest = self._rest[-2:]
+            self._beginning = self._rest.removeprefix(_BOM)[:_BEGINNING]
+        if self._skipping:
+            self._rest = self._rest[-_ENDING:]
+
+
+def _is_small(event: bytes) -> bool:
+    return len(event.strip(b"\n")) <= EVENT_MAX_BYTES
+
+
+def _ends(event: bytes) -> tuple[bytes, bytes]:
+    return event[:_BEGINNING], event[-_ENDING:]
 
 
 def payload(event: bytes) -> bytes:

@@ -10,7 +10,7 @@ from ratelimit.web.lenient_json import parse
 from ratelimit.web.output_text import event_bytes
 from ratelimit.web.routes import Kind
 from ratelimit.web.sse import EventCutter, payload
-from ratelimit.web.stream_usage import StreamUsage
+from ratelimit.web.stream_usage import StreamUsage, abridged
 from ratelimit.web.usage import Reading, Usage
 
 __all__ = ("CHUNK_OVERHEAD", "StreamMeter")
@@ -41,7 +41,7 @@ class StreamMeter:
     def __init__(self, kind: Kind) -> None:
         self._chunks: list[bytes] = []
         self._held = 0
-        self._cutter = EventCutter()
+        self._cutter = EventCutter(abridged)
         self._usage = StreamUsage(kind)
         self._text_bytes = 0
         self._reading: Reading | None = None

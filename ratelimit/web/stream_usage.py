@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
+import orjson
+
+from ratelimit.web.lenient_json import parse
 from ratelimit.web.routes import Kind
 from ratelimit.web.usage import Usage
 from ratelimit.web.wire_usage import anthropic_counts, anthropic_usage, read_usage
 
-__all__ = ("StreamUsage", "tells_usage")
+__all__ = ("StreamUsage", "abridged", "tells_usage")
 
+_NAMED: Final = re.compile(rb'(?:^event: ?|"type": ?")(response\.[a-z]+)')
+_TRIES: Final = 8
 _ENDINGS: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed", "response.cancelled", "response.done"}
 )
@@ -62,8 +68,13 @@ class StreamUsage:
         return self._replace(event)
 
     def end(self) -> None:
-        """The stream said that it is done (`[DONE]`, `message_stop`)."""
-        self._ended = self._output_told
+        """The stream said that it is done (`[DONE]`, `message_stop`).
+
+        That makes Anthropic's counts final. OpenAI's are when their own event says so: others may have been told long
+        before, with text after them.
+        """
+        if self._whole is None:
+            self._ended = self._output_told
 
     def _start(self, message: object) -> bool:
         counts = anthropic_counts(message.get("usage")) if isinstance(message, dict) else {}
@@ -99,6 +110,26 @@ def tells_usage(event: dict[str, Any]) -> bool:
     if event.get("type") in ("message_start", "message_delta", "message_stop"):
         return True
     return any(isinstance(event.get(name), dict) for name in ("usage", "x_groq", "response"))
+
+
+def abridged(beginning: bytes, ending: bytes) -> bytes:
+    """What stands for an event too large to read: the usage at its end, if it is the last of a response.
+
+    That one repeats the whole response, and in it instructions and tools of any length. Of all that could be called
+    usage there, only a member of `response` itself closes what the rest of the event closes.
+    """
+    named = _NAMED.search(beginning)
+    kind = named[1].decode() if named else ""
+    place = len(ending)
+    for _ in range(_TRIES if kind in _ENDINGS else 0):
+        place = ending.rfind(b'"usage"', 0, place)
+        if place < 0:
+            break
+        value = parse(b'{"response":{' + ending[place:])
+        usage = value["response"].get("usage") if isinstance(value, dict) else None
+        if isinstance(usage, dict):
+            return b"data: " + orjson.dumps({"type": kind, "response": {"usage": usage}})
+    return b""
 
 
 def _is_final(event: dict[str, Any]) -> bool:

@@ -9,8 +9,8 @@ from ratelimit.web.usage import Usage
 
 __all__ = ("TOKENS_MAX", "anthropic_counts", "anthropic_usage", "read_usage")
 
-TOKENS_MAX: Final = 2**53
-"""The largest count believed; the engine takes no larger amount."""
+TOKENS_MAX: Final = 10**8
+"""The largest count believed. One from a broken upstream would stand as debt, and its subject be refused for years."""
 
 _ANTHROPIC_COUNTS: Final = (
     "input_tokens",
@@ -37,7 +37,7 @@ def read_usage(raw: object, kind: Kind) -> Usage | None:
     """What a usage object says; None if it says nothing that can be charged.
 
     The object's own names decide the dialect; `kind` decides only where they do not. A count is a plain int from 0 to
-    2**53: with any other total (a string, NaN, true, -1) the object is no usage; any other detail counts as 0.
+    10**8: with any other total (a string, NaN, true, -1) the object is no usage; any other detail counts as 0.
     """
     if not isinstance(raw, dict):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -409,3 +410,16 @@ def test_work_grows_with_the_size(shape: str) -> None:
         return calls_of(lambda: chat(*messages).text_bytes)
 
     assert work(4_000) <= 2 * work(2_000) + 50
+
+
+def test_many_small_values_take_little_memory() -> None:
+    """A body of two million empty lists must not become gigabytes: its values are kept, and no JSON of each."""
+    messages: list[object] = [[]] * 20_000
+    tracemalloc.start()
+    try:
+        call = chat(*messages)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
+    assert sum(map(len, texts(call))) == call.text_bytes == 40_000
