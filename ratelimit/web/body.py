@@ -15,6 +15,8 @@ one call and get another, so such a body is refused. To see that without a parse
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final, NoReturn
 
@@ -23,11 +25,12 @@ import orjson
 from ratelimit.plans.faults import short
 from ratelimit.web.fields import COSTLY_FIELDS, QUIET_FIELDS, known_spelling
 
-__all__ = ("DEPTH_MAX", "BadBody", "parse_body")
+__all__ = ("DEPTH_MAX", "BadBody", "check_form", "parse_body")
 
 DEPTH_MAX: Final = 64
 """Objects and arrays within one another, the body itself included."""
 
+_IS_UTF8: Final = re.compile(r'; *charset="?(?:utf-?8|us-ascii)"? *$')
 _KNOWN: Final = COSTLY_FIELDS | QUIET_FIELDS
 _SERVERS_DIFFER: Final = "servers differ in what they make of it"
 _PARAM_MAX: Final = 64
@@ -42,6 +45,25 @@ class BadBody(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
+
+
+def check_form(codings: Sequence[str], types: Sequence[str]) -> None:
+    """Refuse headers by which a server may read other things in the same bytes than JSON in UTF-8.
+
+    Args:
+        codings: every Content-Encoding of the request.
+        types: every Content-Type. One that names no form, such as none at all, is no reason to refuse.
+
+    Raises:
+        BadBody: a coding, a form, or another charset.
+    """
+    for coding in codings:
+        if coding.strip().lower() not in ("", "identity"):
+            raise BadBody("Content-Encoding of a request must be identity: send the body as it is")
+    for content_type in types:
+        said = content_type.lower()
+        if "form" in said or ("charset" in said and (said.count("charset") > 1 or not _IS_UTF8.search(said))):
+            raise BadBody(f"Content-Type {short(content_type)}: must be application/json, in UTF-8")
 
 
 def parse_body(raw: bytes, *, depth: int = DEPTH_MAX) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from ratelimit.errors import ConfigError, CostExceedsLimit, RateLimited, RateLim
 from ratelimit.intake import Scope
 from ratelimit.web.address import client_address
 from ratelimit.web.answer import Answer, Headers
-from ratelimit.web.body import BadBody, parse_body
+from ratelimit.web.body import BadBody, check_form, parse_body
 from ratelimit.web.call import ModelCall, read_call
 from ratelimit.web.credentials import has_credentials
 from ratelimit.web.dialects import DIALECTS, Shortage
@@ -169,8 +169,7 @@ class Exchange(Generic[R]):
         """Take the whole body and work out the cost; an answer if the body cannot be right."""
         policy = self._policy
         try:
-            if (self._head.get("content-encoding") or "identity").lower() != "identity":
-                raise BadBody("Content-Encoding of a request must be identity: send the body as it is", None)
+            check_form(self._head.every("content-encoding"), self._head.every("content-type"))
             body = parse_body(raw)
             call = read_call(self._route.kind, body, policy.media)
         except BadBody as bad:
@@ -333,7 +332,7 @@ class Exchange(Generic[R]):
 
     def _real(self) -> list[Mapping[str, int]] | None:
         call = self._call
-        if not self._status and self.cut and call is not None and call.stream:
+        if not self._status and self.cut and call is not None and call.stream and not call.background:
             return self._amounts(1, Usage(input=self._estimate.input))
         if self._status >= 300 or not (self._status or self.cut):
             given = self._policy.on_upstream_error

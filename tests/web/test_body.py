@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from ratelimit.web import body as module
-from ratelimit.web.body import DEPTH_MAX, BadBody, parse_body
+from ratelimit.web.body import DEPTH_MAX, BadBody, check_form, parse_body
 from ratelimit.web.fields import COSTLY_FIELDS, known_spelling
 from tests.web.effort import calls_of
 from tests.web.json_texts import variants
@@ -231,3 +231,33 @@ def test_work_grows_with_the_size(family: str) -> None:
 
     work(10)  # what is made once
     assert work(4_000) <= 2 * work(2_000) + 50
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    ["application/json", "application/json; charset=utf-8", 'text/plain;charset="UTF-8"', "application/vnd.x+json", ""],
+)
+def test_what_is_read_as_json_in_utf8_passes(content_type: str) -> None:
+    """Whatever it is called; and curl sends some without a type."""
+    check_form(["identity", ""], [content_type])
+    check_form([], [])
+
+
+@pytest.mark.parametrize(
+    ("codings", "types"),
+    [
+        (["gzip"], []),
+        (["identity", "gzip"], []),
+        (["identity, br"], []),
+        ([], ["application/x-www-form-urlencoded"]),
+        ([], ["Multipart/Form-Data; boundary=x"]),
+        ([], ["application/json", "application/x-www-form-urlencoded"]),
+        ([], ["application/json; charset=utf-7"]),
+        ([], ["application/json; charset=utf-8; charset=utf-16"]),
+        ([], ["application/json; charset=utf-8, text/plain; charset=utf-7"]),
+    ],
+)
+def test_what_a_server_may_read_otherwise_is_refused(codings: list[str], types: list[str]) -> None:
+    """Compressed, as a form, in another charset: the same bytes would be another request."""
+    with pytest.raises(BadBody, match=r"^Content-(Encoding|Type)"):
+        check_form(codings, types)

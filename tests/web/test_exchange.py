@@ -139,3 +139,19 @@ def test_an_answer_that_is_still_to_come_keeps_its_estimate(stream: bool) -> Non
     (charge,) = gateway.books.charges
     assert charge.reserved["tokens"] > INPUT
     assert gateway.used == (1, charge.reserved["tokens"])
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_client_that_goes_does_not_end_what_runs_in_the_background(background: bool) -> None:
+    """Gone before the head of its stream: such a call goes on all the same, any other has cost its input."""
+    body = json.dumps({"model": "glm-5", "input": "text", "background": background, "stream": True}).encode()
+    connection = Connection(http_scope(path="/v1/responses"), [body])
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        connection.gone.set()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    gateway = served(connection, app)
+    (charge,) = gateway.books.charges
+    assert gateway.used == (1, charge.reserved["tokens"] if background else INPUT)

@@ -113,6 +113,9 @@ def test_a_method_counts_in_any_case(path: str, method: str) -> None:
     """Django and Flask take "post" for POST, and some servers let it through."""
     table = RouteTable()
     assert table.find(method, path) == table.find("POST", path)
+    for reading in ("GET", "HEAD"):
+        assert table.find(reading.lower(), "/v1/models") == table.find(reading, "/v1/models")
+    assert table.find("options", path) == table.find("OPTIONS", path)
 
 
 @given(

@@ -322,3 +322,64 @@ def test_one_middleware_may_serve_several_loops() -> None:
     for _ in range(3):
         run(gateway.serve(asking(STORY)))
     assert [len(charge.settled) for charge in backend.books.charges] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("without", ["raises", "returns"])
+def test_a_shutdown_is_waited_for_where_the_app_has_no_lifespan(without: str) -> None:
+    """Django raises, others just return: the middleware answers in their place, once all is settled."""
+
+    async def shut_down() -> None:
+        backend = HeldBackend()
+        story = StoryApp(STORY.chunks)
+        incoming: asyncio.Queue[Message] = asyncio.Queue()
+        outgoing: list[Message] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "http":
+                await story(scope, receive, send)
+            elif without == "raises":
+                raise ValueError("only HTTP is handled here")
+
+        async def sent(message: Message) -> None:
+            outgoing.append(message)
+
+        gateway = Gateway.of(app, backend)
+        lifespan = asyncio.ensure_future(gateway.middleware({"type": "lifespan"}, incoming.get, sent))
+        incoming.put_nowait({"type": "lifespan.startup"})
+        backend.hold("settle")
+        await asking(STORY).serve(gateway.middleware)
+        await backend.arrived("settle")
+        incoming.put_nowait({"type": "lifespan.shutdown"})
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert outgoing == [{"type": "lifespan.startup.complete"}]
+        backend.release("settle")
+        await lifespan
+        assert outgoing[1:] == [{"type": "lifespan.shutdown.complete"}]
+        assert backend.books.settled == [{"requests": 1, "tokens": TOKENS}]
+
+    run(shut_down())
+
+
+@pytest.mark.parametrize("lifespan", ["startup", "shutdown"])
+def test_what_an_apps_lifespan_raises_is_the_servers_to_hear(lifespan: str) -> None:
+    """An app that has begun to listen has a lifespan: its failure is not covered up."""
+
+    async def fail() -> None:
+        messages: Iterator[Message] = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            while (await receive())["type"] != f"lifespan.{lifespan}":
+                pass
+            raise ValueError("the app failed")
+
+        async def receive() -> Message:
+            return next(messages)
+
+        async def sent(message: Message) -> None:
+            pytest.fail(f"nobody sent {message}")
+
+        with pytest.raises(ValueError, match=r"^the app failed$"):
+            await Gateway.of(app, HeldBackend()).middleware({"type": "lifespan"}, receive, sent)
+
+    run(fail())
