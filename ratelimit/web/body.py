@@ -35,6 +35,10 @@ _KNOWN: Final = COSTLY_FIELDS | QUIET_FIELDS
 _SERVERS_DIFFER: Final = "servers differ in what they make of it"
 _PARAM_MAX: Final = 64
 _SMALL: Final = 4_096
+_NESTED_MAX: Final = 250_000
+"""Braces and brackets, those in texts included. Megabytes of empty lists would keep the event loop for seconds."""
+_NAMED_BELOW: Final = 1024 * 1024
+"""Bytes of a body in which the name that is there twice is looked for, which takes far longer than reading it."""
 _NEST_TRIED: Final = 2_000
 
 
@@ -73,9 +77,11 @@ def parse_body(raw: bytes, *, depth: int = DEPTH_MAX) -> dict[str, Any]:
     becomes a float, which no limit field takes.
 
     Raises:
-        BadBody: not one JSON object in UTF-8; objects and arrays deeper than `depth`; a name that is twice in one
-            object, wherever it is; a costly field in another spelling.
+        BadBody: not one JSON object in UTF-8; objects and arrays deeper than `depth`, or beyond counting; a name that
+            is twice in one object, wherever it is; a costly field in another spelling.
     """
+    if raw.count(b"{") + raw.count(b"[") > _NESTED_MAX:
+        raise BadBody(f"the request body must hold at most {_NESTED_MAX:,} objects and arrays")
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -139,7 +145,8 @@ def _lists(levels: int, within: object) -> object:
 
 def _refuse_repeated(raw: bytes) -> NoReturn:
     """Say which name is there twice: the parser of the standard library shows every pair."""
-    json.loads(raw, object_pairs_hook=_once)
+    if len(raw) < _NAMED_BELOW:
+        json.loads(raw, object_pairs_hook=_once)
     raise BadBody(f"a field stands twice in one object of the request body: {_SERVERS_DIFFER}")
 
 

@@ -261,3 +261,18 @@ def test_what_a_server_may_read_otherwise_is_refused(codings: list[str], types: 
     """Compressed, as a form, in another charset: the same bytes would be another request."""
     with pytest.raises(BadBody, match=r"^Content-(Encoding|Type)"):
         check_form(codings, types)
+
+
+def test_more_objects_than_any_call_has_are_refused_unread() -> None:
+    """Each costs far more than its bytes, and while they are looked at nobody else is served."""
+    few, many = (b'{"input":[' + b"[]," * count + b"1]}" for count in (200_000, 250_000))
+    assert len(parse_body(few)["input"]) == 200_001
+    with pytest.raises(BadBody, match=r"^the request body must hold at most 250,000 objects and arrays$"):
+        parse_body(many)
+
+
+def test_in_a_large_body_a_name_that_is_twice_is_refused_unnamed() -> None:
+    """To find out which one it is would take a second per megabyte."""
+    with pytest.raises(BadBody, match=r"^a field stands twice in one object of the request body: ") as caught:
+        parse_body(b'{"a":1,"a":2,"b":"' + b"x" * 1024 * 1024 + b'"}')
+    assert caught.value.param is None
