@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.footprint import footprint_rows
+from benchmarks.goodput import TRACES, goodput_rows
 from benchmarks.machine import machine
+from benchmarks.middleware import middleware_rows
 from benchmarks.results import Row, print_table, write_json
 from benchmarks.scaling import memory_scaling_rows, redis_scaling_rows
 from benchmarks.script import script_rows
 from benchmarks.speed import asyncio_rows, memory_rows, redis_rows
+from benchmarks.streams import stream_rows
 from tests.servers import RedisServer, redis_binaries
 
 __all__ = ("main",)
@@ -47,7 +50,12 @@ _SECTIONS: dict[str, Section] = {
         lambda server: footprint_rows(server, [10_000] if options.quick else [10_000, 100_000])
     ),
     "scaling": _scaling,
+    "middleware": lambda options: _served(lambda server: middleware_rows(server, _rounds(options, 40))),
+    "streams": lambda options: stream_rows(_rounds(options, 40)),
+    "goodput": lambda options: goodput_rows(options.trace or TRACES),
 }
+_WEB = {"middleware", "streams"}
+_WITHOUT_REDIS = {"memory", "streams", "goodput"}
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -57,6 +65,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=_SECTIONS, metavar="NAME", help=f"of {', '.join(_SECTIONS)}")
     parser.add_argument(
         "--subjects", type=_populations, metavar="N,N", help="numbers of subjects to compare in scaling, smallest first"
+    )
+    parser.add_argument(
+        "--trace",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="traces to replay in goodput, not those of traces/",
     )
     return parser.parse_args(arguments)
 
@@ -78,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         print(f"{time.monotonic() - started:4.0f} s  {name} …", file=sys.stderr)
         rows += section(options)
-    facts = machine(None if options.only == ["memory"] else redis_binaries()[0])
+    sections = set(options.only or _SECTIONS)
+    facts = machine(redis_binaries()[0] if sections - _WITHOUT_REDIS else None, web=not sections.isdisjoint(_WEB))
     print_table(rows, facts)
     if options.json:
         write_json(options.json, rows, facts)

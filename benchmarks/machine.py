@@ -12,8 +12,11 @@ from tests.servers import RedisBinary
 __all__ = ("machine",)
 
 
-def machine(server: RedisBinary | None) -> dict[str, str]:
-    """Name and version of everything that counts; the server only if one took part."""
+_WEB = ("uvicorn", "httptools", "uvloop", "orjson", "msgspec", "starlette", "slowapi")
+
+
+def machine(server: RedisBinary | None, *, web: bool = False) -> dict[str, str]:
+    """Name and version of everything that counts; the server, and what web sections use, only if it took part."""
     versions = {name: version(name) for name in ("redis", "hiredis", "limits")}
     return {
         "cores": f"{os.cpu_count()} x {_cpu()}",
@@ -23,6 +26,7 @@ def machine(server: RedisBinary | None) -> dict[str, str]:
         "redis-py": versions["redis"],
         "hiredis": versions["hiredis"],
         "limits": versions["limits"],
+        **({name: version(name) for name in _WEB} if web else {}),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib.util import find_spec
@@ -78,6 +79,8 @@ _NOT_RETURNED: Final = (
 # Where the operator's account stands with its provider: not what the client's plan allows.
 _LIMITS: Final = (b"x-ratelimit-", b"anthropic-ratelimit-", b"anthropic-priority-", b"anthropic-fast-")
 _VIA: Final = "1.1 ratelimit"
+_CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""Characters for which a server breaks off the whole response, though the upstream's may let them through."""
 
 
 def request_headers(
@@ -109,7 +112,7 @@ def response_headers(headers: Iterable[tuple[bytes, bytes]], origin: bytes) -> H
     return [
         (name, _relative(value, origin) if name == b"location" else value)
         for name, value in kept
-        if not name.startswith(_LIMITS)
+        if not name.startswith(_LIMITS) and not _CONTROL.search(value)
     ]
 
 

@@ -132,7 +132,7 @@ class Proxy:
         if not isinstance(body, bytes):
             headers += _length(scope)
         try:
-            return await self._session.request(
+            response = await self._session.request(
                 scope["method"], url, headers=headers, data=body or None, allow_redirects=False
             )
         except TimeoutError as error:
@@ -141,6 +141,12 @@ class Proxy:
         except (ClientError, OSError, ValueError) as error:
             _report(error)
             return unreachable(dialect)
+        if 200 <= response.status <= 599:
+            return response
+        # Nobody has asked it to switch protocols, and servers fail on a status that HTTP does not have.
+        _log.warning("the upstream failed: status %d", response.status)
+        response.close()
+        return unreachable(dialect)
 
     async def _return(self, response: ClientResponse, send: Send) -> None:
         """Pass the response on. Its connection is closed unless it was read to its end."""

@@ -138,3 +138,10 @@ def test_bytes_of_values_survive() -> None:
     """UTF-8 passes as text that the HTTP client encodes to the same bytes; what is none is read as Latin-1."""
     got = dict(sent((b"x-name", "Zoë".encode()), (b"x-old", b"Zo\xeb")))
     assert (got["x-name"].encode(), got["x-old"]) == ("Zoë".encode(), "Zoë")
+
+
+@pytest.mark.parametrize("value", [b"a\x01b", b"a\x00", b"\x7f", b"a\x1bb"])
+def test_a_field_that_no_server_would_send_is_left_out(value: bytes) -> None:
+    """Servers refuse control characters by breaking the whole response; a tab is none of these."""
+    pairs = [(b"x-a", value), (b"x-b", b"a\tb"), (b"x-c", b"\xff")]
+    assert response_headers(pairs, ORIGIN) == pairs[1:]

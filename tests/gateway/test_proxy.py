@@ -386,10 +386,22 @@ async def test_an_upstream_that_is_silent_is_a_504() -> None:
     assert (anthropic.status, anthropic.json["error"]["type"]) == (504, "timeout_error")
 
 
-@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"SSH-2.0-OpenSSH\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
+        b"HTTP/1.1 099 Odd\r\ncontent-length: 0\r\n\r\n",
+        b"HTTP/1.1 600 Odd\r\ncontent-length: 0\r\n\r\n",
+    ],
+)
 @in_loop
 async def test_no_proper_response_is_a_502_and_nothing_is_sent_twice(answer: bytes) -> None:
-    """Closing without a word, or answering with something else; a POST may have been carried out."""
+    """Closing without a word, answering with something else or with a status that no client asked for or knows; a POST
+    may have been carried out.
+    """
 
     async def script(peer: Peer, request: Request) -> None:
         peer.send(answer)
