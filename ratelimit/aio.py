@@ -267,11 +267,10 @@ class AsyncLimiter:
         if type(subject) is list and len(subject) == 1 and type(subject[0]) is Scope and plan is None:
             scope = subject[0]
             subject, plan, group = scope.subject, scope.plan, scope.group or group
-            amounts = scope.amounts
-            if amounts is not None:
-                if not amounts.keys() <= EXPRESS_METERS:
+            if scope.amounts is not None:
+                if scope.amounts.keys() != EXPRESS_METERS:
                     return None
-                requests, tokens = amounts.get("requests", requests), amounts.get("tokens", tokens)
+                requests, tokens = scope.amounts["requests"], scope.amounts["tokens"]
         if type(subject) is not str or not (group is None or type(group) is str) or plan is None:
             return None
         layout = self._plans.resolve(plan).layout

@@ -171,9 +171,9 @@ class _OnLane:
 
     def _settled_each(self, amounts: Sequence[Mapping[str, int]]) -> Settlement | None:
         """The settlement at amounts per scope, of which there is one; None for the general way."""
-        if len(amounts) != 1 or not amounts[0].keys() <= EXPRESS_METERS:
+        if len(amounts) != 1 or amounts[0].keys() != EXPRESS_METERS:
             return None
-        return self._settled(amounts[0].get("requests"), amounts[0].get("tokens"))
+        return self._settled(amounts[0]["requests"], amounts[0]["tokens"])
 
     def _settled(self, requests: int | None, tokens: int | None) -> Settlement | None:
         """The settlement at these amounts; None for the general way."""

@@ -146,17 +146,17 @@ def standings(layout: Layout, at: int, lag: int, levels: Sequence[int], costs: S
 
 
 def _standing(plan: str, spec: BucketSpec, at: int, lag: int, level: int, cost: int) -> Standing:
-    over = level + cost - spec.capacity
+    left = spec.capacity - level
     return Standing(
         plan=plan,
         meter=spec.meter,
         amount=spec.amount,
         period=spec.period_us / 1e6,
         burst=spec.burst,
-        remaining=max(0, spec.capacity - level) // spec.units,
-        debt=max(0, -((spec.capacity - level) // spec.units)),
+        remaining=left // spec.units if left > 0 else 0,
+        debt=-(left // spec.units) if left < 0 else 0,
         reset_after_us=_until(spec, at, lag, level),
-        retry_after_us=_until(spec, at, lag, over) if cost else 0,
+        retry_after_us=_until(spec, at, lag, cost - left) if cost else 0,
     )
 
 

@@ -203,21 +203,24 @@ class _Body:
 
     async def read(self, most: int) -> bytes | None:
         """The whole body; None if it is longer than `most` bytes."""
-        size = 0
-        while True:
+        bodies: list[bytes] = []
+        size, more = 0, True
+        while more:
             message = await self._receive()
             if message["type"] != "http.request":
                 self.gone = True
                 return b""
             self._messages.append(message)
-            size += len(message.get("body", b""))
+            part = message.get("body", b"")
+            bodies.append(part)
+            size += len(part)
             if size > most:
                 return None
-            if not message.get("more_body", False):
-                break
-        bodies: list[bytes] = [message.get("body", b"") for message in self._messages]
+            more = message.get("more_body", False)
+        if len(bodies) == 1:
+            return bodies[0]
         self._messages.reverse()
-        return bodies[0] if len(bodies) == 1 else b"".join(bodies)
+        return b"".join(bodies)
 
     def replace(self, raw: bytes, scope: _Scope) -> _Scope:
         """Hand this body to the app instead; returns the scope that goes with it."""

@@ -96,22 +96,26 @@ class Estimator:
         with self._lock:
             of_model = self._histories.of_model(call.model)
             of_subject = self._histories.of_subject(call.model, subject)
+            ratio, output = _ratio(of_model, of_subject), self._output_of(call, of_model, of_subject)
         if self._tokens is None:
-            entered = call.fixed_tokens + _tokens(_ratio(of_model, of_subject), call.text_bytes)
+            entered = call.fixed_tokens + _tokens(ratio, call.text_bytes)
         else:
             entered = _counted(self._tokens.input_tokens(call), self._tokens)
         call.release()
-        return Estimate(min(max(entered, 1), AMOUNT_MAX), self._output_of(call, of_model, of_subject))
+        return Estimate(entered if 1 <= entered <= AMOUNT_MAX else min(max(entered, 1), AMOUNT_MAX), output)
 
     def learn(self, call: ModelCall, subject: str, usage: Usage) -> None:
         """Take in what a settled call really used. For complete usage only: a cut stream tells too little."""
         entered = usage.input + usage.cache_read + usage.cache_write - call.fixed_tokens
+        cap = call.output_cap
+        # Per answer, rounded up: calls with other numbers of choices shall be told by it too.
+        per_answer = min(-(-usage.output // call.choices), AMOUNT_MAX)
         with self._lock:
-            histories = self._histories.make(call.model, subject)
-            for history in histories:
+            for history in self._histories.make(call.model, subject):
                 if call.all_text and entered > 0:
                     history.ratio.learn(call.text_bytes, entered)
-                self._learn_output(history, call, usage.output)
+                if cap is None or usage.output < cap or (cap > 0 and per_answer >= self._guess(history)):
+                    history.outputs.add(per_answer)
         if self._tokens is not None:
             self._tokens.learn(call, usage)
 
@@ -130,24 +134,18 @@ class Estimator:
         guess = self._default_output * call.choices
         if self._output == "max_tokens":
             return min(guess if cap is None else cap, AMOUNT_MAX)
-        with self._lock:
-            for history in (of_subject, of_model):
-                if history is not None and history.tells_output:
-                    guess = history.outputs.value * call.choices
-                    break
+        for history in (of_subject, of_model):
+            if history is not None and history.tells_output:
+                guess = history.outputs.value * call.choices
+                break
         return min(guess, AMOUNT_MAX if cap is None else cap)
 
-    def _learn_output(self, history: History, call: ModelCall, output: int) -> None:
-        if call.output_cap == 0:
-            return
-        # Per answer, rounded up: calls with other numbers of choices shall be told by it too.
-        per_answer = -(-output // call.choices)
-        if call.output_cap is not None and output >= call.output_cap:
-            # It was cut off: how much more would have come is not known. That must not pull a guess down.
-            guess = history.outputs.value if history.tells_output else self._default_output
-            if per_answer < guess:
-                return
-        history.outputs.add(min(max(per_answer, 0), AMOUNT_MAX))
+    def _guess(self, history: History) -> int:
+        """The least that an answer which was cut off must have to be learned from.
+
+        How much more would have come is not known. That must not pull a guess down.
+        """
+        return history.outputs.value if history.tells_output else self._default_output
 
 
 def _ratio(of_model: History | None, of_subject: History | None) -> float:

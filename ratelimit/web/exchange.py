@@ -80,6 +80,7 @@ class Exchange(Generic[R]):
         "_bypassed",
         "_call",
         "_dialect",
+        "_ended",
         "_estimate",
         "_head",
         "_identity",
@@ -114,6 +115,7 @@ class Exchange(Generic[R]):
         self._stripper: UsageStripper | None = None
         self._status = 0
         self._open = True
+        self._ended = False
         self._bypassed = False
         self.ask: list[Scope] | None = None
         """The scopes to reserve, each with its amounts; None when the request costs nothing."""
@@ -307,6 +309,7 @@ class Exchange(Generic[R]):
 
     def ended(self) -> bytes:
         """The last part has been fed: returns what to send after it."""
+        self._ended = True
         return b"" if self._stripper is None else self._stripper.flush()
 
     def _play(self, tape: BytesIO) -> None:
@@ -352,7 +355,7 @@ class Exchange(Generic[R]):
             amounts = self._amounts(1, usage)
             self._policy.estimator.learn(call, self._subject, usage)
             return amounts
-        if call.background or (self.cut and not call.stream):
+        if call.background or not (call.stream or self._ended):
             return None  # the upstream has produced it as a whole, or goes on, and nobody can tell how much that is
         output = self._counted(call, reading)
         if usage is None:

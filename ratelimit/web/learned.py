@@ -59,12 +59,16 @@ class TokenRatio:
         """So many bytes were so many tokens."""
         if text_bytes <= 0:
             return
-        ratio = min(max(tokens / text_bytes, _RATIO_LEAST), _RATIO_MOST)
-        share = min(1.0, text_bytes / _FULL_WEIGHT_BYTES)
-        self._weight = min(self._weight + share, _REMEMBERED)
+        ratio = tokens / text_bytes
+        if not _RATIO_LEAST <= ratio <= _RATIO_MOST:
+            ratio = min(max(ratio, _RATIO_LEAST), _RATIO_MOST)
+        share = 1.0 if text_bytes >= _FULL_WEIGHT_BYTES else text_bytes / _FULL_WEIGHT_BYTES
+        if self._weight < _REMEMBERED:
+            self._weight = min(self._weight + share, _REMEMBERED)
         step = share / self._weight
-        self._deviation += step * (abs(ratio - self._mean) - self._deviation)
-        self._mean += step * (ratio - self._mean)
+        off = ratio - self._mean
+        self._deviation += step * (abs(off) - self._deviation)
+        self._mean += step * off
         self.samples += 1
 
 

@@ -79,15 +79,13 @@ def _openai_usage(raw: dict[str, Any], names: _Names, kind: Kind) -> Usage | Non
     output = _output(raw, names.output, prompt, kind)
     if output is None:
         return None
-    cache_read = min(_detail(raw, names.input_details, "cached_tokens"), prompt)
-    cache_write = min(_detail(raw, names.input_details, "cache_write_tokens"), prompt - cache_read)
-    return Usage(
-        input=prompt - cache_read - cache_write,
-        cache_read=cache_read,
-        cache_write=cache_write,
-        output=output,
-        reasoning=min(_detail(raw, names.output_details, "reasoning_tokens"), output),
-    )
+    cache_read = cache_write = reasoning = 0
+    if names.input_details in raw:
+        cache_read = min(_detail(raw, names.input_details, "cached_tokens"), prompt)
+        cache_write = min(_detail(raw, names.input_details, "cache_write_tokens"), prompt - cache_read)
+    if names.output_details in raw:
+        reasoning = min(_detail(raw, names.output_details, "reasoning_tokens"), output)
+    return Usage(prompt - cache_read - cache_write, cache_read, cache_write, output, reasoning)
 
 
 def _output(raw: dict[str, Any], name: str, prompt: int, kind: Kind) -> int | None:

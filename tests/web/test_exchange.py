@@ -155,3 +155,18 @@ def test_a_client_that_goes_does_not_end_what_runs_in_the_background(background:
     gateway = served(connection, app)
     (charge,) = gateway.books.charges
     assert gateway.used == (1, charge.reserved["tokens"] if background else INPUT)
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_client_that_hangs_up_on_a_whole_answer_pays_for_it(failing: int) -> None:
+    """Servers tell an app that its client has gone by an error of `send`, and nothing else."""
+    story = Story("openai", usage=failing == 1)
+
+    def reset() -> None:
+        raise ConnectionResetError
+
+    connection = Connection(http_scope(), [ask(stream=False)], {failing: [reset]})
+    app = StoryApp([story.whole], headers=[(b"content-type", b"application/json")], ends_apart=False)
+    gateway = served(connection, app)
+    (charge,) = gateway.books.charges
+    assert gateway.used == (1, charge.reserved["tokens"] if failing == 0 else INPUT + story.tokens)
