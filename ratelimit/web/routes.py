@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from posixpath import normpath
 from typing import Final, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import urlparse
 
 from ratelimit.errors import ConfigError
 
@@ -146,9 +146,9 @@ def _dialect(path: str) -> DialectName:
 def _plain(path: str) -> str:
     """The path without what frameworks and proxies ignore in one."""
     if not path.startswith("/"):
-        # A whole URL is a request target too (RFC 9112, 3.2.2), and Quart serves the path in it.
+        # A whole URL is a request target too (RFC 9112, 3.2.2), and Quart serves the path in it, read like this.
         with suppress(ValueError):  # no URL after all
-            path = urlsplit(path).path
+            path = urlparse(path).path
     # Starlette's routes end in "$", which matches before a line break too. "//v1" would keep its two slashes, as POSIX
     # gives them a meaning that URLs do not have.
     return normpath("/" + path.rstrip(_BLANK).lstrip("/"))

@@ -51,7 +51,13 @@ def test_another_method_is_no_way_round(method: str, path: str) -> None:
 @pytest.mark.parametrize("path", COSTLY)
 def test_a_whole_url_is_its_path(path: str) -> None:
     """A request target may be one (RFC 9112), and some frameworks look for the path in it."""
-    for target in (f"http://api.example{path}", f"x:{path}", f"https://api.example:443/{path}"):
+    for target in (
+        f"http://api.example{path}",
+        f"x:{path}",
+        f"https://api.example:443/{path}",
+        f"http://x{path};a",
+        f"sip:{path};a",
+    ):
         assert RouteTable().find("POST", target) == RouteTable().find("POST", path)
 
 
