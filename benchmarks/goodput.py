@@ -254,7 +254,7 @@ def _rows(trace: str, way: Way, tally: Tally, known: Tally) -> Iterator[Row]:
         name=way.name,
         value=100 * tally.admitted / known.admitted,
         unit="%",
-        against=f"of known sizes; reserved {tally.over_reservation:.2f} x used",
+        against=f"of known sizes; {tally.over_reservation:.2f} x reserved",
         figure=at_least(_SHARE_LEAST) if judged else None,
     )
     yield Row(

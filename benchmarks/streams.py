@@ -187,7 +187,7 @@ def _protocol_rows(keys: Keys, rounds: int) -> list[Row]:
             value=median(b - a for a, b in zip(timings[_BARE + name].cpu, timings[name].cpu, strict=True)),
             cpu=timings[name].median_cpu,
             ratio=ratio(timings[_BARE + name].cpu, timings[name].cpu),
-            against="speed without; the time is what is added",
+            against="speed without; time added",
         )
         for name in streams()
     ]

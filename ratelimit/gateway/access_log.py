@@ -13,6 +13,7 @@ import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ratelimit.web.dialects.base import new_request_id
+from ratelimit.web.routes import dialect_of
 
 __all__ = ("AccessLog", "write_to_stderr")
 
@@ -141,7 +142,7 @@ class _Entry:
                 return message
         self._request_id = new_request_id()
         # Each SDK looks for one of the two names, and shows what it finds with an error.
-        name = b"request-id" if "/v1/messages" in self._scope["path"] else b"x-request-id"
+        name = b"request-id" if dialect_of(self._scope["path"]) == "anthropic" else b"x-request-id"
         return {**message, "headers": [*headers, (name, self._request_id.encode())]}
 
     def line(self) -> str:

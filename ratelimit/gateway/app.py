@@ -23,6 +23,7 @@ from ratelimit.gateway.paths import PREFIXES, Unprefixed
 from ratelimit.gateway.proxy import Proxy
 from ratelimit.web.asgi import RateLimitMiddleware
 from ratelimit.web.identity import Identify
+from ratelimit.web.routes import dialect_of
 
 __all__ = ("build_app",)
 
@@ -93,7 +94,7 @@ def _proxy(config: GatewayConfig) -> Proxy:
 
 
 async def _failed(request: Request, error: Exception) -> Response:  # noqa: ARG001 - the server logs it
-    answer = internal_error("anthropic" if "/v1/messages" in request.url.path else "openai")
+    answer = internal_error(dialect_of(request.url.path))
     response = Response(answer.body, answer.status)
     response.raw_headers = list(answer.headers)
     return response

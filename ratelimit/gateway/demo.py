@@ -15,6 +15,7 @@ from ratelimit.web.credentials import api_key
 from ratelimit.web.head import RequestHead
 from ratelimit.web.identity import Identity
 from ratelimit.web.keys import new_key
+from ratelimit.web.routes import dialect_of
 
 __all__ = ("DemoKeys", "announcement")
 
@@ -41,7 +42,7 @@ class DemoKeys:
 
     def __call__(self, head: RequestHead) -> Identity | None:
         """Who sends this request; None for any other key."""
-        key = api_key(head, "anthropic" if "/v1/messages" in head.path else "openai")
+        key = api_key(head, dialect_of(head.path))
         return None if key is None else self._known.get(self._digest(key))
 
     def _digest(self, key: str) -> bytes:

@@ -37,6 +37,8 @@ _PARAM_MAX: Final = 64
 _SMALL: Final = 4_096
 _NESTED_MAX: Final = 250_000
 """Braces and brackets, those in texts included. Megabytes of empty lists would keep the event loop for seconds."""
+_FIELDS_MAX: Final = 1_000
+"""Fields of a body, ten times as many as the APIs know. Each unknown one is looked at on its own."""
 _NAMED_BELOW: Final = 1024 * 1024
 """Bytes of a body in which the name that is there twice is looked for, which takes far longer than reading it."""
 _NEST_TRIED: Final = 2_000
@@ -77,11 +79,13 @@ def parse_body(raw: bytes, *, depth: int = DEPTH_MAX) -> dict[str, Any]:
     becomes a float, which no limit field takes.
 
     Raises:
-        BadBody: not one JSON object in UTF-8; objects and arrays deeper than `depth`, or beyond counting; a name that
-            is twice in one object, wherever it is; a costly field in another spelling.
+        BadBody: not one JSON object in UTF-8; objects and arrays deeper than `depth`, or beyond counting; more than
+            1,000 fields; a name that is twice in one object, wherever it is; a costly field in another spelling.
     """
     if raw.count(b"{") + raw.count(b"[") > _NESTED_MAX:
-        raise BadBody(f"the request body must hold at most {_NESTED_MAX:,} objects and arrays")
+        raise BadBody(
+            f"the request body must hold at most {_NESTED_MAX:,} braces and brackets, those in texts included"
+        )
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -97,6 +101,8 @@ def parse_body(raw: bytes, *, depth: int = DEPTH_MAX) -> dict[str, Any]:
 
 
 def _check_names(body: dict[str, Any]) -> None:
+    if len(body) > _FIELDS_MAX:
+        raise BadBody(f"the request body must have at most {_FIELDS_MAX:,} fields")
     for name in body.keys() - _KNOWN:
         known = known_spelling(name)
         if known is not None:

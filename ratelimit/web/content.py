@@ -83,7 +83,7 @@ class Content:
         if type(value) is not list:
             raise BadBody(f"messages = {short(value)}: must be a list of messages", "messages")
         self.fixed_tokens += _MESSAGE_TOKENS * len(value)
-        texts = _plain_texts(value)
+        texts = value if _are_texts(value) else _plain_texts(value)
         if texts is not None:
             self._texts += texts
             return
@@ -102,6 +102,8 @@ class Content:
         """A text, or the parts of one."""
         if type(value) is str:
             self._texts.append(value)
+        elif type(value) is list and _are_texts(value):
+            self._texts += value
         elif type(value) is list:
             for part in value:
                 try:
@@ -220,6 +222,10 @@ class Content:
         self.fixed_tokens += getattr(self._media, cost)
 
 
+def _are_texts(values: list[Any]) -> bool:
+    return _STR.issuperset(map(type, values))
+
+
 def _plain_texts(messages: list[Any]) -> list[str] | None:
     """The texts of messages that have nothing but a usual role and a text; None if any of them is different.
 
@@ -230,4 +236,4 @@ def _plain_texts(messages: list[Any]) -> list[str] | None:
         texts = [*map(_CONTENT, messages)]
     except (KeyError, TypeError):
         return None
-    return texts if usual and _STR.issuperset(map(type, texts)) else None
+    return texts if usual and _are_texts(texts) else None

@@ -12,7 +12,7 @@ from urllib.parse import urlparse
 
 from ratelimit.errors import ConfigError
 
-__all__ = ("DialectName", "Kind", "Route", "RouteTable", "Unknown")
+__all__ = ("DialectName", "Kind", "Route", "RouteTable", "Unknown", "dialect_of")
 
 DialectName = Literal["openai", "anthropic"]
 Unknown = Literal["pass", "charge", "refuse"]
@@ -122,7 +122,7 @@ class RouteTable:
         if known is not None or self._unknown == "pass":
             return known
         kind = Kind.OTHER if self._unknown == "charge" else Kind.REFUSED
-        return Route(kind, _dialect(plain))
+        return Route(kind, dialect_of(plain))
 
     def _known(self, method: str, path: str) -> Route | None:
         known = self._routes.get((method, path))
@@ -136,10 +136,11 @@ class RouteTable:
     def _preflight(self, path: str) -> Route | None:
         """A browser asks by OPTIONS whether it may send the real request, and cannot send a key with that."""
         passes = self._unknown == "pass" and ("POST", path) not in self._routes
-        return None if passes else Route(Kind.PREFLIGHT, _dialect(path))
+        return None if passes else Route(Kind.PREFLIGHT, dialect_of(path))
 
 
-def _dialect(path: str) -> DialectName:
+def dialect_of(path: str) -> DialectName:
+    """The dialect that a path is asked in, whether it is an endpoint's or not."""
     return "anthropic" if any(sign in path for sign in _ANTHROPIC) else "openai"
 
 

@@ -267,8 +267,19 @@ def test_more_objects_than_any_call_has_are_refused_unread() -> None:
     """Each costs far more than its bytes, and while they are looked at nobody else is served."""
     few, many = (b'{"input":[' + b"[]," * count + b"1]}" for count in (200_000, 250_000))
     assert len(parse_body(few)["input"]) == 200_001
-    with pytest.raises(BadBody, match=r"^the request body must hold at most 250,000 objects and arrays$"):
+    with pytest.raises(
+        BadBody, match=r"^the request body must hold at most 250,000 braces and brackets, those in texts included$"
+    ):
         parse_body(many)
+
+
+def test_more_fields_than_any_call_has_are_refused() -> None:
+    """Of fields within the body there may be more: nobody looks at their names one by one."""
+    few, many = ({str(number): 0 for number in range(count)} for count in (1_000, 1_001))
+    assert parse_body(orjson.dumps(few)) == few
+    assert parse_body(orjson.dumps({"metadata": many})) == {"metadata": many}
+    with pytest.raises(BadBody, match=r"^the request body must have at most 1,000 fields$"):
+        parse_body(orjson.dumps(many))
 
 
 def test_in_a_large_body_a_name_that_is_twice_is_refused_unnamed() -> None:

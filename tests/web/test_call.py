@@ -423,3 +423,11 @@ def test_many_small_values_take_little_memory() -> None:
         tracemalloc.stop()
     assert peak < 2_000_000
     assert sum(map(len, texts(call))) == call.text_bytes == 40_000
+
+
+@pytest.mark.parametrize("wrap", [lambda texts: texts, lambda texts: [user(texts)]])
+def test_a_list_of_texts_is_taken_as_a_whole(wrap: Callable[[list[str]], list[object]]) -> None:
+    """Millions of them fit in a body, and looking at each would stop an event loop for seconds."""
+    messages = wrap(["a"] * 4_000)
+    assert chat(*messages).text_bytes == 4_000
+    assert calls_of(lambda: chat(*messages)) < 400

@@ -19,6 +19,7 @@ from ratelimit.web.identity import Identity
 from ratelimit.web.keys import reading
 from ratelimit.web.keys.digest import secret_bytes
 from ratelimit.web.keys.table import KeyTable
+from ratelimit.web.routes import dialect_of
 
 __all__ = ("ApiKeys",)
 
@@ -26,7 +27,6 @@ _log = logging.getLogger("ratelimit.web")
 
 _AT_ONCE_BYTES: Final = 64 * 1024
 """A larger file takes tens of milliseconds to read, for which no event loop should stand still: a thread does it."""
-_ANTHROPIC: Final = ("/v1/messages", "/anthropic/")
 
 
 class ApiKeys:
@@ -94,8 +94,7 @@ class ApiKeys:
         """Who sends this request; None where it presents no key, or none that is in the file."""
         if self._clock() >= self._due:
             self._look()
-        path = head.path
-        key = api_key(head, "anthropic" if _ANTHROPIC[0] in path or _ANTHROPIC[1] in path else "openai")
+        key = api_key(head, dialect_of(head.path))
         return None if key is None else self._table.find(key)
 
     def reload(self) -> None:
