@@ -96,10 +96,12 @@ class AsyncLimiter:
         retention: Retention | None = None,
         policy: RetryPolicy | None = None,
         max_connections: int = 32,
+        coalesce: bool = True,
     ) -> Self:
         """A limiter on `memory://`, or on Redis by any URL that `ratelimit.backends.connect` lists.
 
-        Connects with the first call.
+        Connects with the first call. With `coalesce`, decisions and settlements of the same moment share a script call;
+        see `docs/redis.md`.
 
         Raises:
             ConfigError: a URL or an option that cannot be right.
@@ -115,6 +117,7 @@ class AsyncLimiter:
             retention=retention,
             policy=policy,
             max_connections=max_connections,
+            coalesce=coalesce,
         )
 
     @classmethod
@@ -128,6 +131,7 @@ class AsyncLimiter:
         retention: Retention | None = None,
         policy: RetryPolicy | None = None,
         max_connections: int = 32,
+        coalesce: bool = True,
     ) -> Self:
         """A limiter that connects as a redis.asyncio client does, over connections of its own without its retries.
 
@@ -135,7 +139,9 @@ class AsyncLimiter:
             ConfigError: not a client of redis.asyncio.
         """
         policy = policy or RetryPolicy()
-        backend = AsyncRedisBackend(async_executor(client, policy, max_connections), policy=policy, retention=retention)
+        backend = AsyncRedisBackend(
+            async_executor(client, policy, max_connections), policy=policy, retention=retention, coalesce=coalesce
+        )
         return cls(backend, plans=plans, prefix=prefix, secret=secret)
 
     def __repr__(self) -> str:

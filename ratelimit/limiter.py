@@ -74,10 +74,11 @@ class Limiter:
         retention: Retention | None = None,
         policy: RetryPolicy | None = None,
         max_connections: int = 32,
+        coalesce: bool = True,
     ) -> Self:
         """A limiter on `memory://`, or on Redis by any URL that `ratelimit.backends.connect` lists.
 
-        Connects with the first call, except to a Cluster.
+        Connects with the first call, except to a Cluster. `coalesce` is for asyncio: calls of threads never share one.
 
         Raises:
             ConfigError: a URL or an option that cannot be right.
@@ -94,6 +95,7 @@ class Limiter:
             retention=retention,
             policy=policy,
             max_connections=max_connections,
+            coalesce=coalesce,
         )
 
     @classmethod
@@ -107,6 +109,7 @@ class Limiter:
         retention: Retention | None = None,
         policy: RetryPolicy | None = None,
         max_connections: int = 32,
+        coalesce: bool = True,  # noqa: ARG003  # one option list for both faces
     ) -> Self:
         """A limiter that connects as a redis-py client does, over connections of its own without the client's retries.
 

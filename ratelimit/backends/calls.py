@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from random import Random
 from typing import Final
 
@@ -19,6 +20,9 @@ __all__ = ("Attempt", "Calls", "RetryPolicy", "ScriptCall", "ScriptMissing", "Tr
 
 _PAUSE: Final = 0.02
 """Seconds before the second attempt, doubled each time and jittered in full: a server that loads needs a moment."""
+
+_VERBS: Final = {"reserve": 1, "settle": 2}
+"""What batch.lua calls them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class Calls:
         self._settle = load_script("settle", virtual_clock=virtual)
         self._peek = load_script("peek", virtual_clock=virtual)
         self._reset = load_script("reset", virtual_clock=virtual)
+        self._batch = load_script("batch", virtual_clock=virtual)
         self._packed_head: tuple[int, bytes] = (-1, b"")
 
     def reserve(self, holds: Sequence[Hold], op: Op) -> ScriptCall:
@@ -93,6 +98,19 @@ class Calls:
         """Forget what is stored."""
         return self._call(self._reset, keys, [op], op)
 
+    def batch(self, calls: Sequence[ScriptCall]) -> ScriptCall:
+        """Reserves and settles as one call, under the op-id of the first; a virtual clock shows the time of the last.
+
+        Its reply is a list: that op-id, then the reply or the error of each.
+        """
+        op = calls[0].op
+        keys: list[str] = []
+        args = [op, b"".join([_plan(call.script.name, len(call.keys), len(call.args)) for call in calls])]
+        for call in calls:
+            keys += call.keys
+            args += call.args
+        return ScriptCall(self._batch, keys, args, op)
+
     def _call(self, script: Script, keys: Sequence[str], args: list[bytes], op: bytes) -> ScriptCall:
         if self._clock is not None:
             args.append(b"%d" % self._clock())
@@ -105,6 +123,11 @@ class Calls:
             packed = self._head.pack(page)
             self._packed_head = (page, packed)
         return packed
+
+
+@cache
+def _plan(verb: str, keys: int, args: int) -> bytes:
+    return bytes((_VERBS[verb], keys, args))
 
 
 def _keys(holds: Sequence[Hold], op: Op) -> list[str]:

@@ -15,6 +15,7 @@ from redis.asyncio.connection import ConnectionPool
 
 from ratelimit.backends.base import Op, Retention, named
 from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, attempts
+from ratelimit.backends.coalesce import Coalescer
 from ratelimit.backends.failures import FOREIGN, drops_connection, translate
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
@@ -70,7 +71,7 @@ class AsyncPoolExecutor:
         try:
             await connection.send_command(*attempt.call.command(by_text=attempt.by_text))
             reply = await connection.read_response(disable_decoding=True)
-            good = isinstance(reply, bytes) and reply[:OP_BYTES] == attempt.call.op
+            good = _is_whole(reply, attempt.call.op)
             return reply
         except Exception as error:
             good = not drops_connection(error)
@@ -89,6 +90,14 @@ class AsyncPoolExecutor:
             for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):
                 await sentinel.aclose()
         self._loop = None
+
+
+def _is_whole(reply: object, op: bytes) -> bool:
+    """True for an answer to this call, from a server that would answer again."""
+    if isinstance(reply, list):
+        lost = [part for part in reply if isinstance(part, Exception) and drops_connection(part)]
+        return not lost and reply[:1] == [op]
+    return isinstance(reply, bytes) and reply[:OP_BYTES] == op
 
 
 class AsyncClusterExecutor:
@@ -123,7 +132,10 @@ class AsyncClusterExecutor:
 
 
 class AsyncRedisBackend:
-    """One script call per verb; see `docs/redis.md` for keys, wire format and failure rules."""
+    """One script call per verb; see `docs/redis.md` for keys, wire format and failure rules.
+
+    With `coalesce`, reserves and settles of the same moment share one; not on a Cluster, where each goes alone.
+    """
 
     def __init__(
         self,
@@ -132,6 +144,7 @@ class AsyncRedisBackend:
         policy: RetryPolicy | None = None,
         retention: Retention | None = None,
         virtual_clock: Clock | None = None,
+        coalesce: bool = True,
     ) -> None:
         self._executor = executor
         self._policy = policy or RetryPolicy()
@@ -140,6 +153,8 @@ class AsyncRedisBackend:
         self._skew = head.skew_us
         self._calls = Calls(head, virtual_clock)
         self._jitter = Random()
+        coalesce = coalesce and not isinstance(executor, AsyncClusterExecutor)
+        self._coalescer = Coalescer(executor.execute, self._calls.batch) if coalesce else None
 
     def __repr__(self) -> str:
         return f"<AsyncRedisBackend over {type(self._executor).__name__}>"
@@ -147,12 +162,12 @@ class AsyncRedisBackend:
     async def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
         """As `Backend.reserve`."""
         op = named(op)
-        return decode_reserve(await self._run(self._calls.reserve(holds, op)), op.id, holds)
+        return decode_reserve(await self._run(self._calls.reserve(holds, op), self._coalescer), op.id, holds)
 
     async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """As `Backend.settle`."""
         op = named(op)
-        return decode_settle(await self._run(self._calls.settle(holds, actual, op)), op.id, holds)
+        return decode_settle(await self._run(self._calls.settle(holds, actual, op), self._coalescer), op.id, holds)
 
     async def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""
@@ -169,14 +184,16 @@ class AsyncRedisBackend:
 
     async def close(self) -> None:
         """As `Backend.close`."""
+        if self._coalescer is not None:
+            await self._coalescer.close()
         await self._executor.close()
 
-    async def _run(self, call: ScriptCall) -> object:
+    async def _run(self, call: ScriptCall, coalescer: Coalescer | None = None) -> object:
         flow = attempts(call, self._policy, time.monotonic, self._jitter)
         attempt = next(flow)
         while True:
             try:
-                reply = await self._attempt(attempt)
+                reply = await self._attempt(attempt, coalescer or self._executor)
             except Exception as error:
                 attempt = flow.throw(error)
                 continue
@@ -185,10 +202,11 @@ class AsyncRedisBackend:
             except StopIteration as done:
                 return done.value
 
-    async def _attempt(self, attempt: Attempt) -> object:
+    @staticmethod
+    async def _attempt(attempt: Attempt, way: AsyncExecutor | Coalescer) -> object:
         if attempt.pause:
             await asyncio.sleep(attempt.pause)
         try:
-            return await self._executor.execute(attempt)
+            return await way.execute(attempt)
         except FOREIGN as error:
             raise translate(error, attempt.call.script) from error

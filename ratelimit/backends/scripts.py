@@ -2,6 +2,8 @@
 
 A script names its parts with a line `--- @include "lib/name.lua"`; the part takes the place of that line, so a part
 that is needed once in a while can be included inside the branch that needs it and costs the other branches nothing.
+With `as name` the file becomes a local function of that name, whose parameters are its KEYS and ARGV: so one script can
+run others, word for word.
 """
 
 from __future__ import annotations
@@ -19,8 +21,8 @@ from ratelimit.errors import ConfigError
 
 __all__ = ("SCRIPT_NAMES", "Script", "compose", "load_script", "lua_root")
 
-SCRIPT_NAMES = ("peek", "reserve", "reset", "settle")
-_INCLUDE = re.compile(r'^\s*--- @include "(?P<path>[^"]+)"\s*$')
+SCRIPT_NAMES = ("batch", "peek", "reserve", "reset", "settle")
+_INCLUDE = re.compile(r'^\s*--- @include "(?P<path>[^"]+)"(?: as (?P<function>[a-z_]+))?\s*$')
 _VIRTUAL_CLOCK = {"lib/clock.lua": "lib/clock_virtual.lua"}
 
 
@@ -64,33 +66,45 @@ def lua_root() -> Traversable:
 
 
 def compose(root: Traversable, name: str, replace: Mapping[str, str] | None = None) -> Script:
-    """Read `name`.lua under `root` with its includes put in place, each at most once.
+    """Read `name`.lua under `root` with its includes put in place, each at most once where it can be seen.
+
+    What stands before a function is seen inside it, and is not included there again.
 
     Raises:
         ConfigError: an include that is missing, circular or repeated; the message shows the way to it.
     """
     text: list[str] = []
     lines: list[str] = []
-    done: set[str] = set()
 
-    def add(path: str, stack: tuple[str, ...]) -> None:
+    def put(line: str, place: str) -> None:
+        text.append(line)
+        lines.append(place)
+
+    def add(path: str, stack: tuple[str, ...], seen: frozenset[str], done: set[str]) -> None:
         way = " -> ".join((*stack, path))
         if path in stack:
             raise ConfigError(f"circular include in the Lua scripts: {way}")
+        if path in seen:
+            return
         if path in done:
             raise ConfigError(f"{path} is included twice in {name}.lua: {way}")
         done.add(path)
         source = _read(root, path, way)
         for number, line in enumerate(source.splitlines(), start=1):
-            include = _INCLUDE.match(line)
-            if include:
-                part = include["path"]
-                add((replace or {}).get(part, part), (*stack, path))
+            include, place = _INCLUDE.match(line), f"{path}:{number}"
+            if not include:
+                put(line, place)
+                continue
+            part, function = include["path"], include["function"]
+            part = (replace or {}).get(part, part)
+            if function is None:
+                add(part, (*stack, path), seen, done)
             else:
-                text.append(line)
-                lines.append(f"{path}:{number}")
+                put(f"local function {function}(KEYS, ARGV)", place)
+                add(part, (*stack, path), seen | done, set())
+                put("end", place)
 
-    add(f"{name}.lua", ())
+    add(f"{name}.lua", (), frozenset(), set())
     joined = "\n".join(text) + "\n"
     return Script(
         name=name, text=joined, sha=sha1(joined.encode(), usedforsecurity=False).hexdigest(), lines=tuple(lines)

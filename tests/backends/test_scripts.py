@@ -41,6 +41,29 @@ def test_a_part_takes_the_place_of_its_line(tmp_path: Path) -> None:
     assert script.sha == sha1(script.text.encode()).hexdigest()
 
 
+def test_a_script_can_run_another_one(tmp_path: Path) -> None:
+    """As a function with KEYS and ARGV of its own. What it needs and sees already is not put in again."""
+    root = write(
+        tmp_path,
+        main=f'{include("a")}--- @include "one.lua" as first\n--- @include "two.lua" as second\n',
+        one=f"{include('a')}one\n{include('b')}",
+        two=f"{include('b')}two\n",
+        lib__a="a\n",
+        lib__b="b\n",
+    )
+    script = compose(root, "main")
+    assert script.text.splitlines() == [
+        "a",
+        *("local function first(KEYS, ARGV)", "one", "b", "end"),
+        *("local function second(KEYS, ARGV)", "b", "two", "end"),
+    ]
+    assert script.lines == (
+        "lib/a.lua:1",
+        *("main.lua:2", "one.lua:2", "lib/b.lua:1", "main.lua:2"),
+        *("main.lua:3", "lib/b.lua:1", "two.lua:2", "main.lua:3"),
+    )
+
+
 def test_a_part_can_be_replaced(tmp_path: Path) -> None:
     """As the virtual clock takes the place of the server's."""
     root = write(tmp_path, main=include("a"), lib__a="real\n", lib__b="virtual\n")
@@ -89,7 +112,9 @@ def test_every_script_loads_once(name: str) -> None:
 
 def test_an_unknown_script_is_an_error() -> None:
     """Its name never becomes a path."""
-    with pytest.raises(ConfigError, match=r"^no Lua script named '\.\./x': known are peek, reserve, reset, settle$"):
+    with pytest.raises(
+        ConfigError, match=r"^no Lua script named '\.\./x': known are batch, peek, reserve, reset, settle$"
+    ):
         load_script("../x")
 
 

@@ -30,9 +30,11 @@ def calls() -> dict[str, ScriptCall]:
     """Each verb, over a scope of two buckets and one of three where it takes several."""
     made = Calls(Retention().head)
     keys = [hold.key for hold in HOLDS]
+    reserve, settle = made.reserve(HOLDS, OP), made.settle(HOLDS, [[1, 1], [1, 1, 1]], OP)
     return {
-        "reserve": made.reserve(HOLDS, OP),
-        "settle": made.settle(HOLDS, [[1, 1], [1, 1, 1]], OP),
+        "batch": made.batch([reserve, settle]),
+        "reserve": reserve,
+        "settle": settle,
         "peek": made.peek(keys, OP.id),
         "reset": made.reset(keys, OP.id),
     }
@@ -126,6 +128,29 @@ def test_the_terms_are_as_wide_as_the_header_says(name: str) -> None:
     widths = [header.widths(fixed) + count * header.widths(each) for count in COUNTS]
     assert [len(arg) for arg in args[3::2]] == widths
     assert [bytes(arg) for arg in args[2::2]] == [wire.encode_layout(TWO), wire.encode_layout(WIDE_SCOPE)]
+
+
+def test_a_batch_is_its_operations_behind_a_plan() -> None:
+    """Verb, number of keys and number of arguments of each; then all keys, and all arguments, in order."""
+    header, made = read_header("batch"), calls()
+    assert header.fields["KEYS"] == "1.. those of operation 1 · those of operation 2.."
+    plan = re.search(r"2 plan \(([^)]*) per operation\) · 3..", header.fields["ARGV"])
+    assert plan
+    assert plan[1] == "verb B, keys B, arguments B"
+    batch, reserve, settle = made["batch"], made["reserve"], made["settle"]
+    assert "Verb 1 is reserve, 2 is settle." in load_script("batch").text
+    assert batch.args[1] == bytes((1, len(reserve.keys), len(reserve.args), 2, len(settle.keys), len(settle.args)))
+    assert len(batch.args[1]) == 2 * header.widths(plan[1])
+    assert list(batch.keys) == [*reserve.keys, *settle.keys]
+    assert list(batch.args[2:]) == [*reserve.args, *settle.args]
+
+
+def test_a_batch_runs_the_very_scripts() -> None:
+    """Every line of reserve.lua and settle.lua and of their parts is in it, and the clock only once."""
+    lines = load_script("batch").lines
+    for name in ("reserve", "settle"):
+        assert set(load_script(name).lines) <= set(lines)
+    assert len([line for line in lines if line == "lib/clock.lua:1"]) == 1
 
 
 @pytest.mark.parametrize("width", [4, 7])
