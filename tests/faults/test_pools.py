@@ -20,21 +20,24 @@ def test_a_pool_is_as_large_as_it_was_asked_to_be(face_of: FaceMaker, proxy: Fau
     with face_of(f"{proxy.url}?max_connections=2", policy=policy, max_connections=6) as face:
         threads = [threading.Thread(target=face.acquire, args=["alice"]) for _ in range(6)]
         with proxy_holding(proxy):
-            for thread in threads:
-                thread.start()
-            eventually(lambda: proxy.held == 6)
+            start_in_turn(threads, proxy)
         for thread in threads:
             thread.join()
         assert used(face.peek("alice")) == {"requests": 6, "tokens": 0}
+
+
+def start_in_turn(threads: list[threading.Thread], proxy: FaultProxy) -> None:
+    """Each when the one before has sent its call: what asyncio wants in the same moment travels on one connection."""
+    for number, thread in enumerate(threads, start=1):
+        thread.start()
+        eventually(lambda number=number: proxy.held == number)  # type: ignore[misc]  # bound now
 
 
 def open_connections(face: Face, proxy: FaultProxy, count: int) -> None:
     """Leave so many idle connections behind."""
     threads = [threading.Thread(target=face.acquire, args=["warm"]) for _ in range(count)]
     with proxy_holding(proxy):
-        for thread in threads:
-            thread.start()
-        eventually(lambda: proxy.held == count)
+        start_in_turn(threads, proxy)
     for thread in threads:
         thread.join()
 
