@@ -10,7 +10,7 @@ from math import inf
 from typing import Final
 
 from ratelimit.backends.calls import Attempt, ScriptCall, ScriptMissing
-from ratelimit.backends.failures import FOREIGN, translate
+from ratelimit.backends.failures import FOREIGN, explain, translate
 from ratelimit.errors import BackendUnavailable, WireMismatch
 
 __all__ = ("BATCH_MAX", "Coalescer")
@@ -19,25 +19,24 @@ BATCH_MAX: Final = 64
 """Operations in a batch: more do not make it cheaper, and would keep the server from everybody else."""
 _KEYS_MAX: Final = 32
 """An operation on more scopes than this is a batch by itself."""
-_PATIENCE: Final = 0.1
-"""Share of an attempt's time that an operation waits for an earlier one of its subject to be answered."""
 _ALONE: Final = object()
 
 
 class _Member:
     """An operation on its way; `tag` is the hash tag of its keys, `expires` the end of its attempt."""
 
-    __slots__ = ("attempt", "expires", "future", "held", "patience", "tag")
+    __slots__ = ("call", "expires", "future", "held", "patience", "tag")
 
-    def __init__(self, attempt: Attempt, future: asyncio.Future[object]) -> None:
-        key = attempt.call.keys[0]
-        now = time.monotonic()
-        self.attempt = attempt
+    def __init__(self, call: ScriptCall, future: asyncio.Future[object], expires: float) -> None:
+        key = call.keys[0]
+        self.call = call
         self.future = future
         self.tag = key[: key.find("}")]
-        self.expires = now + attempt.timeout
-        self.patience = now + attempt.timeout * _PATIENCE
+        self.expires = expires
         self.held = False
+
+    patience: float
+    """When it stops waiting for an earlier one; set where it begins to."""
 
 
 class _Line:
@@ -56,13 +55,13 @@ class Coalescer:
     The first caller of a tick lets all others that are ready go ahead, and then sends what has come together. Who is
     alone then sends its own call from its own task, as if this class were not there.
 
-    A batch is one attempt of all its members. A failure of the whole is the failure of this attempt for each of them;
-    whatever a member repeats after that, it repeats alone. A member that is cancelled leaves the others alone: its
-    operation may still happen, like that of any call that is cancelled under way.
+    A batch is the first attempt of each of its members. When the whole of it fails, that attempt has failed for each;
+    what a member repeats after that, it repeats alone, and its op-id keeps it one operation. A member that is cancelled
+    leaves the others alone: its operation may still happen, like that of any call that is cancelled under way.
 
     Members keep their order. Those of one subject (or group) do not overtake each other: while a batch of it is under
-    way, later ones wait, and make the next batch. They do not wait for a slow one longer than a tenth of the time of
-    an attempt. Operations that travel alone wait for nobody but are sent in order.
+    way, later ones wait, and make the next batch; but not longer than `patience` seconds, because an answer that is
+    so late may never come. Operations that travel alone are sent in order, and nobody waits for their answers.
 
     Belongs to one event loop at a time, like the connections.
     """
@@ -71,28 +70,30 @@ class Coalescer:
         self,
         execute: Callable[[Attempt], Awaitable[object]],
         merge: Callable[[Sequence[ScriptCall]], ScriptCall],
+        patience: float,
     ) -> None:
         self._execute = execute
         self._merge = merge
+        self._patience = patience
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[_Member] = []
         self._lines: dict[str, _Line] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._under_way: set[asyncio.Task[None]] = set()
 
-    async def execute(self, attempt: Attempt) -> object:
-        """The reply to a reserve or a settle, as the executor would give it.
+    async def execute(self, call: ScriptCall, now: float, timeout: float) -> object:
+        """The reply to the first attempt of a reserve or a settle, which begins `now` (s, `time.monotonic`).
 
         Raises:
             redis.RedisError, OSError: it went alone, and failed.
-            TryAgain, BackendError: it went with others, and failed.
+            TryAgain, ScriptMissing, BackendError: it went with others, and failed.
         """
-        if attempt.pause or attempt.by_text or len(attempt.call.keys) > _KEYS_MAX:
-            return await self._execute(attempt)
+        if len(call.keys) > _KEYS_MAX:
+            return await self._execute(Attempt(call, False, 0.0, timeout))
         loop = asyncio.get_running_loop()
         if loop is not self._loop:
             self._enter(loop)
-        member = _Member(attempt, loop.create_future())
+        member = _Member(call, loop.create_future(), now + timeout)
         self._waiting.append(member)
         if len(self._waiting) == 1:
             try:
@@ -106,8 +107,8 @@ class Coalescer:
         if reply is not _ALONE:
             return reply
         if member.held:
-            attempt = Attempt(attempt.call, False, 0.0, member.expires - time.monotonic())
-        return await self._execute(attempt)
+            timeout = member.expires - time.monotonic()
+        return await self._execute(Attempt(call, False, 0.0, timeout))
 
     async def close(self) -> None:
         """Cut off what is under way; its callers get BackendUnavailable."""
@@ -137,7 +138,7 @@ class Coalescer:
         self._send(batch)
 
     def _hold(self, member: _Member, line: _Line) -> None:
-        member.held = True
+        member.held, member.patience = True, time.monotonic() + self._patience
         line.members.append(member)
         if self._timer is None:
             self._set_timer(member.patience)
@@ -181,7 +182,7 @@ class Coalescer:
             task.add_done_callback(self._under_way.discard)
 
     async def _travel(self, batch: list[_Member], tags: Iterable[str]) -> None:
-        call = self._merge([member.attempt.call for member in batch])
+        call = self._merge([member.call for member in batch])
         try:
             reply = await self._exchange(call, min([member.expires for member in batch]))
             _deliver(batch, call, reply)
@@ -225,12 +226,7 @@ def _deliver(batch: Sequence[_Member], call: ScriptCall, reply: object) -> None:
 
 
 def _fail(batch: Sequence[_Member], call: ScriptCall, error: Exception) -> None:
-    """What redis-py said is translated for each member: it is about the batch, which the members know nothing of."""
+    """Each gets an error of its own that speaks of the batch's script, which the members know nothing of."""
     for member in batch:
-        if member.future.done():
-            continue
-        failure = error
-        if isinstance(error, FOREIGN):
-            failure = translate(error, call.script)
-            failure.__cause__ = error
-        member.future.set_exception(failure)
+        if not member.future.done():
+            member.future.set_exception(explain(error, call.script))

@@ -8,7 +8,7 @@ from ratelimit.backends.calls import ScriptMissing, TryAgain
 from ratelimit.backends.scripts import Script
 from ratelimit.errors import BackendTimeout, BackendUnavailable, WireMismatch
 
-__all__ = ("FOREIGN", "drops_connection", "translate")
+__all__ = ("FOREIGN", "drops_connection", "explain", "translate")
 
 FOREIGN = (said.RedisError, said.RedisClusterException, OSError)
 """What redis-py and the network raise. Anything else, as from a signal handler, is not ours to translate."""
@@ -32,6 +32,15 @@ def drops_connection(error: BaseException) -> bool:
 def _leads_elsewhere(error: BaseException) -> bool:
     # Servers before 7.0 wrap what a script meets: "ERR Error running script (...): ...: -READONLY You can't write ...".
     return isinstance(error, _REDIRECTED) or (isinstance(error, said.ResponseError) and "-READONLY " in str(error))
+
+
+def explain(error: Exception, script: Script) -> Exception:
+    """:func:`translate` for what is foreign, with the cause set as `raise from` would; anything else as it is."""
+    if not isinstance(error, FOREIGN):
+        return error
+    ours = translate(error, script)
+    ours.__cause__ = error
+    return ours
 
 
 def translate(error: Exception, script: Script) -> Exception:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from random import Random
 from sys import maxsize
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from hiredis import pack_command
 from redis.asyncio import RedisCluster
@@ -17,7 +17,7 @@ from redis.asyncio.connection import ConnectionPool
 from ratelimit.backends.base import Op, Retention, named
 from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, attempts
 from ratelimit.backends.coalesce import Coalescer
-from ratelimit.backends.failures import FOREIGN, drops_connection, translate
+from ratelimit.backends.failures import drops_connection, explain
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
 from ratelimit.core.scope import open_scope
@@ -25,6 +25,9 @@ from ratelimit.core.settlement import Settlement
 from ratelimit.core.wire import OP_BYTES, decode_peek, decode_reserve, decode_reset, decode_settle
 
 __all__ = ("AsyncClusterExecutor", "AsyncExecutor", "AsyncPoolExecutor", "AsyncRedisBackend")
+
+_PATIENCE: Final = 0.1
+"""Share of an attempt's time that an operation waits for earlier ones of its subject."""
 
 
 class AsyncExecutor(Protocol):
@@ -156,8 +159,10 @@ class AsyncRedisBackend:
         self._skew = head.skew_us
         self._calls = Calls(head, virtual_clock)
         self._jitter = Random()
-        coalesce = coalesce and not isinstance(executor, AsyncClusterExecutor)
-        self._coalescer = Coalescer(executor.execute, self._calls.batch) if coalesce else None
+        self._first_timeout = min(self._policy.timeout, self._policy.deadline)
+        self._coalescer: Coalescer | None = None
+        if coalesce and not isinstance(executor, AsyncClusterExecutor):
+            self._coalescer = Coalescer(executor.execute, self._calls.batch, self._first_timeout * _PATIENCE)
 
     def __repr__(self) -> str:
         return f"<AsyncRedisBackend over {type(self._executor).__name__}>"
@@ -165,12 +170,12 @@ class AsyncRedisBackend:
     async def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
         """As `Backend.reserve`."""
         op = named(op)
-        return decode_reserve(await self._run(self._calls.reserve(holds, op), self._coalescer), op.id, holds)
+        return decode_reserve(await self._decide(self._calls.reserve(holds, op)), op.id, holds)
 
     async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """As `Backend.settle`."""
         op = named(op)
-        return decode_settle(await self._run(self._calls.settle(holds, actual, op), self._coalescer), op.id, holds)
+        return decode_settle(await self._decide(self._calls.settle(holds, actual, op)), op.id, holds)
 
     async def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""
@@ -191,25 +196,35 @@ class AsyncRedisBackend:
             await self._coalescer.close()
         await self._executor.close()
 
-    async def _run(self, call: ScriptCall, coalescer: Coalescer | None = None) -> object:
-        flow = attempts(call, self._policy, time.monotonic, self._jitter)
+    async def _decide(self, call: ScriptCall) -> object:
+        """A reserve or a settle. Its first attempt may share a script call with others; further ones never do."""
+        if self._coalescer is None:
+            return await self._run(call)
+        began = time.monotonic()
+        try:
+            return await self._coalescer.execute(call, began, self._first_timeout)
+        except Exception as error:
+            failed = error
+        return await self._run(call, began, failed)
+
+    async def _run(self, call: ScriptCall, began: float | None = None, failed: Exception | None = None) -> object:
+        """All attempts; or, when the first one `began` and `failed` elsewhere, those that are left."""
+        flow = attempts(call, self._policy, time.monotonic, self._jitter, began)
         attempt = next(flow)
+        if failed is not None:
+            attempt = flow.throw(explain(failed, call.script))
         while True:
             try:
-                reply = await self._attempt(attempt, coalescer or self._executor)
+                reply = await self._attempt(attempt)
             except Exception as error:
-                attempt = flow.throw(error)
+                attempt = flow.throw(explain(error, call.script))
                 continue
             try:
                 flow.send(reply)
             except StopIteration as done:
                 return done.value
 
-    @staticmethod
-    async def _attempt(attempt: Attempt, way: AsyncExecutor | Coalescer) -> object:
+    async def _attempt(self, attempt: Attempt) -> object:
         if attempt.pause:
             await asyncio.sleep(attempt.pause)
-        try:
-            return await way.execute(attempt)
-        except FOREIGN as error:
-            raise translate(error, attempt.call.script) from error
+        return await self._executor.execute(attempt)

@@ -38,6 +38,7 @@ PAGES: Final = 4096
 """Page numbers of the operation log wrap here; a page is long gone when its number comes back."""
 _WIDE = 128
 _STATE = Struct("<HBB4s7s")
+_PAIR = Struct("<8sB7sI7s4I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,8 @@ def decode_reserve(reply: object, op: bytes, holds: Sequence[Hold]) -> bool:
     Raises:
         WireMismatch: not an answer to this call.
     """
+    if len(holds) == 1 and len(holds[0].costs) == 2 and isinstance(reply, bytes) and len(reply) == _PAIR.size:
+        return _decode_pair(_check(reply, op, _PAIR.size), holds[0])
     buckets = sum(len(hold.costs) for hold in holds)
     answer = _check(reply, op, 16 + 11 * len(holds) + 8 * buckets)
     narrow = len(answer) == 16 + 11 * len(holds) + 8 * buckets
@@ -157,6 +160,15 @@ def decode_reserve(reply: object, op: bytes, holds: Sequence[Hold]) -> bool:
         hold.levels, hold.refunded = pairs[::2], pairs[1::2]
         start += 11 + 2 * width * len(hold.costs)
     return answer[8] == 1
+
+
+def _decode_pair(answer: bytes, hold: Hold) -> bool:
+    """The common case, one scope with two narrow buckets, in half the time."""
+    _, verdict, now, hold.epoch, at, level0, refunded0, level1, refunded1 = _PAIR.unpack(answer)
+    hold.levels, hold.refunded = (level0, level1), (refunded0, refunded1)
+    hold.at = int.from_bytes(at, "little")
+    hold.lag = 0 if at == now else max(0, hold.at - int.from_bytes(now, "little"))
+    return bool(verdict == 1)
 
 
 def decode_settle(reply: object, op: bytes, holds: Sequence[Hold]) -> Settlement:
