@@ -33,11 +33,14 @@ def asyncio_cases(url: str, calls: int) -> Iterator[list[Case]]:
     subjects, refused = prepare(url, calls)
     with asyncio.Runner() as runner:
         limiter = AsyncLimiter.from_url(url, plans=PLANS, policy=PATIENT)
+        apart = AsyncLimiter.from_url(url, plans=PLANS, policy=PATIENT, coalesce=False)
         client: Any = redis.asyncio.Redis.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0))
         storage: Any = RedisStorage(f"async+{url}", implementation="redispy")
         cases = [
             ("acquire", _acquire(limiter), subjects),
             ("acquire + settle", _pair(limiter), subjects),
+            ("acquire, not coalesced", _acquire(apart), subjects),
+            ("acquire + settle, not coalesced", _pair(apart), subjects),
             ("peek", _peek(limiter), subjects),
             ("refused acquire", _refused(limiter), refused),
             ("bare EVALSHA", _bare(client, runner.run(client.script_load(BARE_TEXT))), subjects),
@@ -47,7 +50,7 @@ def asyncio_cases(url: str, calls: int) -> Iterator[list[Case]]:
         yield [_case(runner, name, decide, who, _one_caller) for name, decide, who in cases] + [
             _case(runner, name + TASKS, decide, who, _many_tasks) for name, decide, who in cases
         ]
-        for close in (limiter.close, client.aclose, storage.bridge.storage.aclose):
+        for close in (limiter.close, apart.close, client.aclose, storage.bridge.storage.aclose):
             runner.run(close())
 
 
