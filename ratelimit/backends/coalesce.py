@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from math import inf
 from typing import Final
 
 from ratelimit.backends.calls import Attempt, ScriptCall, ScriptMissing
@@ -147,20 +146,20 @@ class Coalescer:
         self._timer = asyncio.get_running_loop().call_later(until - time.monotonic(), self._lose_patience)
 
     def _lose_patience(self) -> None:
-        """Send those who have waited long enough behind a batch that is not answered."""
+        """Where the first has waited long enough behind a batch that is not answered, send it, and who is behind it."""
         self._timer = None
-        self._release(self._lines.values(), time.monotonic())
+        now = time.monotonic()
+        self._release([line for line in self._lines.values() if line.members and line.members[0].patience <= now])
         heads = [line.members[0].patience for line in self._lines.values() if line.members]
         if heads:
             self._set_timer(min(heads))
 
-    def _release(self, lines: Iterable[_Line], until: float) -> None:
-        """Send who stands first in these lines, at most a batch of each, if his patience ends by `until`."""
+    def _release(self, lines: Iterable[_Line]) -> None:
+        """Send who stands in these lines, at most a batch of each."""
         batch: list[_Member] = []
-        for line in list(lines):
-            members = line.members
-            while members and members[0].patience <= until:
-                member = members.popleft()
+        for line in lines:
+            while line.members:
+                member = line.members.popleft()
                 if member.future.done():
                     continue
                 batch.append(member)
@@ -208,7 +207,7 @@ class Coalescer:
         lines = [self._lines[tag] for tag in tags]
         for line in lines:
             line.batches -= 1
-        self._release([line for line in lines if not line.batches], inf)
+        self._release([line for line in lines if not line.batches])
         for tag, line in zip(tags, lines, strict=True):
             if not line.batches and not line.members:
                 del self._lines[tag]
