@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from inspect import isawaitable
 from typing import Any, Final, TypeAlias, Unpack
@@ -20,6 +21,8 @@ from ratelimit.web.routes import Kind, Route
 from ratelimit.web.settler import Settler
 
 __all__ = ("RateLimitMiddleware",)
+
+_log = logging.getLogger("ratelimit.web")
 
 _Message: TypeAlias = MutableMapping[str, Any]
 _Scope: TypeAlias = MutableMapping[str, Any]
@@ -87,9 +90,10 @@ class RateLimitMiddleware:
 
         try:
             await self.app(scope, received, send)
-        except Exception:
+        except Exception as error:
             if heard:
                 raise
+            _log.debug("the app has no lifespan: %s", error)
         if not heard:
             # An app without a lifespan, such as Django's: there are settlements to wait for all the same.
             await received()
