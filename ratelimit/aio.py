@@ -24,7 +24,8 @@ from ratelimit.core.settlement import Settlement
 from ratelimit.core.token import open_token, seal_token
 from ratelimit.errors import RateLimited
 from ratelimit.express import EXPRESS_METERS, LANES_LEAST, AsyncExpressReservation, ExpressLane
-from ratelimit.intake import Intake, OpMaker, Scope, check_timeout
+from ratelimit.express_redis import RedisLane, open_redis_lane
+from ratelimit.intake import KEYS_MAX, Intake, OpMaker, Scope, check_timeout
 from ratelimit.on_error import OnError, check_on_error
 from ratelimit.plans import Plan, PlanRegistry
 from ratelimit.reservation import AsyncReservation
@@ -82,7 +83,7 @@ class AsyncLimiter:
         self._name = OpMaker(backend.retention)
         # In this process no answer can get lost, so operations need names only once they leave it.
         self._local = isinstance(backend, AsyncMemoryBackend)
-        self._lanes: dict[tuple[str, str | None], ExpressLane] = {}
+        self._lanes: dict[tuple[str, str | None], ExpressLane | RedisLane] = {}
         self.lines = Lines()
 
     @classmethod
@@ -253,10 +254,12 @@ class AsyncLimiter:
         timeout: float | None,
         on_error: OnError,
     ) -> AsyncReservation:
-        if self._local and on_error == "refund_tokens" and not (meters or timeout):
-            reservation = self._express(subject, plan, group, requests, tokens)
-            if reservation is not None:
-                return reservation
+        if on_error == "refund_tokens" and not (meters or timeout):
+            express = self._express(subject, plan, group, requests, tokens)
+            if express is not None:
+                reservation: AsyncReservation | None = express if self._local else await express
+                if reservation is not None:
+                    return reservation
         check_on_error(on_error)
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
@@ -268,8 +271,11 @@ class AsyncLimiter:
 
     def _express(
         self, subject: str | Sequence[Scope], plan: str | Plan | None, group: str | None, requests: int, tokens: int
-    ) -> AsyncReservation | None:
-        """The reservation by the express lane, of a subject or of a single scope; None for the general way."""
+    ) -> Any:
+        """The reservation by the express lane, of a subject or of a single scope; None for the general way.
+
+        On Redis something to await that gives one of the two.
+        """
         if type(subject) is list and len(subject) == 1 and type(subject[0]) is Scope and plan is None:
             scope = subject[0]
             subject, plan, group = scope.subject, scope.plan, scope.group or group
@@ -285,19 +291,25 @@ class AsyncLimiter:
             lane = self._open_lane(subject, group, layout)
             if lane is None:
                 return None
-        reservation: AsyncReservation | None = lane.reserve(requests, tokens)
-        return reservation
+        return lane.reserve(requests, tokens)
 
-    def _open_lane(self, subject: str, group: str | None, layout: Layout) -> ExpressLane | None:
+    def _open_lane(self, subject: str, group: str | None, layout: Layout) -> ExpressLane | RedisLane | None:
         """The short way of a subject under a plan, where there is one."""
-        if not isinstance(self._backend, AsyncMemoryBackend) or not layout.express:
-            return None
-        backend = self._backend.backend
-        # As many as there are subjects with something used, and some to spare.
-        if len(self._lanes) >= LANES_LEAST + 2 * len(backend):
-            self._lanes.clear()
-        lane = ExpressLane(self, backend, self._intake.key(subject, group), layout, AsyncExpressReservation)
-        self._lanes[(subject, group)] = lane
+        lane: ExpressLane | RedisLane | None
+        if isinstance(self._backend, AsyncMemoryBackend):
+            if not layout.express:
+                return None
+            backend = self._backend.backend
+            # As many as there are subjects with something used, and some to spare.
+            most = LANES_LEAST + 2 * len(backend)
+            lane = ExpressLane(self, backend, self._intake.key(subject, group), layout, AsyncExpressReservation)
+        else:
+            most = KEYS_MAX
+            lane = open_redis_lane(self, self._backend, self._intake.key(subject, group), layout)
+        if lane is not None:
+            if len(self._lanes) >= most:
+                self._lanes.clear()
+            self._lanes[(subject, group)] = lane
         return lane
 
     def _seal(self, op: Op, holds: Sequence[Hold]) -> str:

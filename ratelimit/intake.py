@@ -19,6 +19,7 @@ from ratelimit.plans import Plan, PlanRegistry
 
 __all__ = (
     "AMOUNT_MAX",
+    "KEYS_MAX",
     "STANDARD_METERS",
     "Intake",
     "OpMaker",
@@ -35,7 +36,8 @@ __all__ = (
 AMOUNT_MAX: Final = 2**53
 STANDARD_METERS: Final = frozenset({"requests", "tokens", "input_tokens", "output_tokens"})
 """Meters that any call may name, whether the plan limits them or not. Any other must be one that a plan limits."""
-_KEYS_MAX: Final = 65_536
+KEYS_MAX: Final = 65_536
+"""Subjects whose key, or whose lane to Redis, is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +150,7 @@ class Intake:
         if known is not None:
             return known
         made = self._key_maker.scope_key(subject, group)
-        if len(self._keys) >= _KEYS_MAX:
+        if len(self._keys) >= KEYS_MAX:
             self._keys.clear()
         self._keys[(subject, group)] = made
         return made

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from random import Random
@@ -12,8 +12,10 @@ from ratelimit.backends.base import Op
 from ratelimit.backends.scripts import Script, load_script
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
-from ratelimit.core.keys import page_key
+from ratelimit.core.keys import page_key, record_key
+from ratelimit.core.limit import Layout
 from ratelimit.core.wire import Head, encode_layout, reserve_terms, settle_terms
+from ratelimit.core.wire_express import encode_counts, encode_plan
 from ratelimit.errors import BackendError, BackendTimeout, BackendUnavailable, ConfigError
 
 __all__ = ("Attempt", "Calls", "RetryPolicy", "ScriptCall", "ScriptMissing", "TryAgain", "attempts")
@@ -21,6 +23,7 @@ __all__ = ("Attempt", "Calls", "RetryPolicy", "ScriptCall", "ScriptMissing", "Tr
 _PAUSE: Final = 0.02
 """Seconds before the second attempt, doubled each time and jittered in full: a server that loads needs a moment."""
 
+_BYTES: Final = [bytes((number,)) for number in range(256)]
 _VERBS: Final = {"reserve": 1, "settle": 2}
 """What batch.lua calls them."""
 
@@ -74,6 +77,7 @@ class Calls:
         self._peek = load_script("peek", virtual_clock=virtual)
         self._reset = load_script("reset", virtual_clock=virtual)
         self._batch = load_script("batch", virtual_clock=virtual)
+        self._express = load_script("express", virtual_clock=virtual)
         self._packed_head: tuple[int, bytes] = (-1, b"")
 
     def reserve(self, holds: Sequence[Hold], op: Op) -> ScriptCall:
@@ -110,6 +114,21 @@ class Calls:
             keys += call.keys
             args += call.args
         return ScriptCall(self._batch, keys, args, op)
+
+    def express(self, op: bytes, loads: Iterable[tuple[str, Layout, Sequence[bytes], Sequence[str]]]) -> ScriptCall:
+        """Ordinary operations as one call: per subject its key, its layout, what is asked, and the pages of settles."""
+        keys: list[str] = []
+        operations: list[bytes] = []
+        plans: dict[Layout, int] = {}
+        for key, layout, asked, pages in loads:
+            number = plans.setdefault(layout, len(plans) + 1)
+            keys.append(key)
+            keys += pages
+            operations.append(_BYTES[number] + b"".join(asked))
+        args = [op, self._head_for(0), encode_counts(len(plans), len(operations))]
+        for layout in plans:
+            args += encode_plan(layout)
+        return self._call(self._express, [record_key(keys[0], op), *keys], args + operations, op)
 
     def _call(self, script: Script, keys: Sequence[str], args: list[bytes], op: bytes) -> ScriptCall:
         if self._clock is not None:

@@ -69,6 +69,8 @@ def _refused(text: str) -> Exception:
         return ScriptMissing(text)
     if text.startswith("BUSY") or "BUSY Redis is busy" in text:
         return TryAgain(BackendUnavailable(f"another script blocks the server: {text}"))
+    if "RL_LOST" in text:
+        return BackendUnavailable(f"a call was broken off on the server, and may have happened in part: {text}")
     if "RL_" in text:
         return WireMismatch(f"the script refuses the call: {text}")
     if "WRONGTYPE" in text or "data string too short" in text:

@@ -13,10 +13,13 @@ from typing import Any, Final, Protocol
 from hiredis import pack_command
 from redis.asyncio import RedisCluster
 from redis.asyncio.connection import ConnectionPool
+from redis.crc import key_slot
 
 from ratelimit.backends.base import Op, Retention, named
+from ratelimit.backends.batches import Batches
 from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, attempts
 from ratelimit.backends.coalesce import Coalescer
+from ratelimit.backends.express import Express
 from ratelimit.backends.failures import drops_connection, explain
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
@@ -137,10 +140,21 @@ class AsyncClusterExecutor:
         self._loop = None
 
 
+def _no_slot(_: str) -> int:
+    return 0
+
+
+def _slot_of_tag(tag: str) -> int:
+    """The hash slot of keys with this tag, which lacks its closing brace."""
+    return key_slot(f"{tag}}}".encode())
+
+
 class AsyncRedisBackend:
     """One script call per verb; see `docs/redis.md` for keys, wire format and failure rules.
 
-    With `coalesce`, reserves and settles of the same moment share one; not on a Cluster, where each goes alone.
+    With `coalesce`, reserves and settles of the same moment share one; on a Cluster those of one hash slot.
+
+    `express` is the lane of ordinary operations, where there is one.
     """
 
     def __init__(
@@ -160,9 +174,13 @@ class AsyncRedisBackend:
         self._calls = Calls(head, virtual_clock)
         self._jitter = Random()
         self._first_timeout = min(self._policy.timeout, self._policy.deadline)
+        self.express: Express | None = None
         self._coalescer: Coalescer | None = None
-        if coalesce and not isinstance(executor, AsyncClusterExecutor):
-            self._coalescer = Coalescer(executor.execute, self._calls.batch, self._first_timeout * _PATIENCE)
+        if coalesce:
+            self._coalescer = Coalescer(self._first_timeout * _PATIENCE)
+            slot = _slot_of_tag if isinstance(executor, AsyncClusterExecutor) else _no_slot
+            self._batches = Batches(self._coalescer, executor.execute, self._calls.batch, slot)
+            self.express = Express(self._coalescer, self._calls, self._run, self._first_timeout, slot)
 
     def __repr__(self) -> str:
         return f"<AsyncRedisBackend over {type(self._executor).__name__}>"
@@ -176,6 +194,16 @@ class AsyncRedisBackend:
         """As `Backend.settle`."""
         op = named(op)
         return decode_settle(await self._decide(self._calls.settle(holds, actual, op)), op.id, holds)
+
+    async def reserve_alone(self, holds: Sequence[Hold], op: Op, began: float) -> bool:
+        """As `Backend.reserve`, in a call of its own: for what the express lane has sent away since it `began`."""
+        return decode_reserve(await self._run(self._calls.reserve(holds, op), began), op.id, holds)
+
+    async def settle_alone(
+        self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op, began: float
+    ) -> Settlement:
+        """As `Backend.settle`, in a call of its own."""
+        return decode_settle(await self._run(self._calls.settle(holds, actual, op), began), op.id, holds)
 
     async def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""
@@ -202,7 +230,7 @@ class AsyncRedisBackend:
             return await self._run(call)
         began = time.monotonic()
         try:
-            return await self._coalescer.execute(call, began, self._first_timeout)
+            return await self._batches.execute(call, began, self._first_timeout)
         except Exception as error:
             failed = error
         return await self._run(call, began, failed)

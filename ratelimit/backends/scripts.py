@@ -21,7 +21,7 @@ from ratelimit.errors import ConfigError
 
 __all__ = ("SCRIPT_NAMES", "Script", "compose", "load_script", "lua_root")
 
-SCRIPT_NAMES = ("batch", "peek", "reserve", "reset", "settle")
+SCRIPT_NAMES = ("batch", "express", "peek", "reserve", "reset", "settle")
 _INCLUDE = re.compile(r'^\s*--- @include "(?P<path>[^"]+)"(?: as (?P<function>[a-z_]+))?\s*$')
 _VIRTUAL_CLOCK = {"lib/clock.lua": "lib/clock_virtual.lua"}
 

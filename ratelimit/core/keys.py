@@ -6,6 +6,7 @@ key                    type    content                                          
 `rl1:{H}`              string  state of the scope whose subject is its own group     until every bucket has drained
 `rl1:{H}S`             string  state of a scope in another subject's group           the same
 either + two letters   hash    page of the operation log: op-id -> first answer      retry window and length of a page
+`rl1:{H}` + op-id      string  record of an express call: its reply                  retry window
 =====================  ======  ===================================================  ==================================
 
 H and S are keyed BLAKE2b digests (128 bits, base64url) of the group and of the subject. Everything that one decision
@@ -21,7 +22,7 @@ from string import ascii_letters, digits
 from ratelimit.core.wire import PAGES, WIRE_VERSION
 from ratelimit.errors import ConfigError
 
-__all__ = ("KeyMaker", "page_key")
+__all__ = ("KeyMaker", "page_key", "record_key")
 
 _ALPHABET = ascii_letters + digits + "-_"
 _SUFFIXES = tuple(_ALPHABET[page // 64] + _ALPHABET[page % 64] for page in range(PAGES))
@@ -71,3 +72,8 @@ class KeyMaker:
 def page_key(scope_key: str, page: int) -> str:
     """The key of a page of the operation log that belongs to a decision whose first scope is `scope_key`."""
     return scope_key + _SUFFIXES[page]
+
+
+def record_key(scope_key: str, op_id: bytes) -> str:
+    """The key of the record of an express call, one of whose scopes is `scope_key`."""
+    return scope_key[: scope_key.index("}") + 1] + op_id.hex()

@@ -113,7 +113,7 @@ def test_every_script_loads_once(name: str) -> None:
 def test_an_unknown_script_is_an_error() -> None:
     """Its name never becomes a path."""
     with pytest.raises(
-        ConfigError, match=r"^no Lua script named '\.\./x': known are batch, peek, reserve, reset, settle$"
+        ConfigError, match=r"^no Lua script named '\.\./x': known are batch, express, peek, reserve, reset, settle$"
     ):
         load_script("../x")
 

@@ -14,6 +14,7 @@ from ratelimit.backends.base import Op
 from ratelimit.backends.calls import Calls, ScriptCall
 from ratelimit.backends.scripts import SCRIPT_NAMES, load_script
 from ratelimit.core import wire
+from ratelimit.core.wire_express import encode_reserve, encode_settle
 from tests.core.holds import TAG, TWO, answered, layout
 from tests.lua.headers import LUA, composed_body, read_header
 
@@ -24,6 +25,7 @@ HOLDS = [
     answered([1, 1, 1], [1, 1, 1], of=WIDE_SCOPE, key=TAG + "B" * 22),
 ]
 COUNTS = [2, 3]
+SETTLE = encode_settle(OP.id, OP.page, 1, 2, (3, 4), (5, 6), (7, 8))
 
 
 def calls() -> dict[str, ScriptCall]:
@@ -33,6 +35,7 @@ def calls() -> dict[str, ScriptCall]:
     reserve, settle = made.reserve(HOLDS, OP), made.settle(HOLDS, [[1, 1], [1, 1, 1]], OP)
     return {
         "batch": made.batch([reserve, settle]),
+        "express": made.express(OP.id, [(TAG, TWO, [encode_reserve(1, 1), SETTLE], [f"{TAG}af"])]),
         "reserve": reserve,
         "settle": settle,
         "peek": made.peek(keys, OP.id),

@@ -1,0 +1,128 @@
+--[[
+  express: decide and settle for many subjects at once, where all is ordinary: one scope with two narrow buckets each,
+  no plan change, no clock step. What is not is left alone, and answered so.
+
+  KEYS    1 record of this call · per subject: state, pages of its settles
+  ARGV    1 op-id (8 bytes) · 2 head (version B, page I2, page_ttl_ms I4, skew_us I4, page_s B) · 3 counts (plans B, subjects I2)
+          · per plan: layout (specs), terms (capacity I7, rate I7, tick_us I3 per bucket)
+          · per subject: operations (plan B, then per operation verb B, and for verb 1: cost1 I4, cost2 I4; for verb 2:
+          op-id c8, page I2, epoch I4, since_us I8, reserved1 I4, actual1 I4, mark1 I8, reserved2 I4, actual2 I4,
+          mark2 I8)
+  REPLY   op-id · repeated B (1 first time, 2 repeated) · now_us I8 · per operation: verdict B, epoch I4, level1 I4,
+          given1 I4, level2 I4, given2 I4
+  ERRORS  RL_ARITY · RL_WIRE · RL_RANGE · RL_LOST
+  COST    O(operations); TIME, two SET, per subject one GET and one PSETEX, per settle HSETNX and at most one PEXPIRE
+
+  Verb 1 is reserve, 2 is settle. Verdict 1 is allowed, 0 refused, with the refunds given so far in `given`; 2 is settled,
+  3 settled before, with the credit in `given`; 9 is not ordinary: nothing happened, ask reserve.lua or settle.lua.
+
+  Exactly once: a reserve is repeated only by repeating the whole call, which finds its record under KEYS[1] and gets
+  the first reply again. A settle, which anybody may repeat, has its own record in its page, as in settle.lua. The record
+  is begun before anything else is written, so that whoever may not write it changes nothing.
+]]
+--- @include "lib/clock.lua"
+local LEVEL_MAX, NARROW, RESERVE, SETTLE = 4503599627370496, 4294967296, 9, 55
+local unpack, pack, byte, floor, ceil = struct.unpack, struct.pack, string.byte, math.floor, math.ceil
+local op, head, plans = ARGV[1], ARGV[2], {}
+if #ARGV < 6 or #op ~= 8 or #head ~= 12 or #ARGV[3] ~= 3 then
+  return redis.error_reply('RL_ARITY express takes an op-id, a head, counts, plans and operations')
+end
+local version, _, page_ttl, _, page_s = unpack('<BI2I4I4B', head)
+if version ~= 1 then return redis.error_reply('RL_WIRE version ' .. version) end
+if page_ttl <= page_s * 1000 then return redis.error_reply('RL_RANGE page_ttl_ms') end
+local count, subjects = unpack('<BI2', ARGV[3])
+local first, final, keys = 4 + 2 * count, 3 + 2 * count + subjects, 1
+if count < 1 or subjects < 1 or #ARGV < final then return redis.error_reply('RL_ARITY counts') end
+for i = 1, count do
+  if #ARGV[3 + 2 * i] ~= 34 then return redis.error_reply('RL_ARITY terms') end
+  local capacity1, rate1, tick1, capacity2, rate2, tick2 = unpack('<I7I7I3I7I7I3', ARGV[3 + 2 * i])
+  if capacity1 >= NARROW or capacity2 >= NARROW or rate1 < 1 or rate2 < 1 or rate1 > LEVEL_MAX or rate2 > LEVEL_MAX
+    or tick1 < 1 or tick2 < 1 then
+    return redis.error_reply('RL_RANGE terms')
+  end
+  plans[i] = { ARGV[2 + 2 * i], capacity1, rate1, tick1, capacity2, rate2, tick2 }
+end
+for s = first, final do
+  local operations = ARGV[s]
+  local at, last, plan = 2, #operations, byte(operations)
+  if last < 2 or not plans[plan] then return redis.error_reply('RL_ARITY operations') end
+  keys = keys + 1
+  while at <= last do
+    local verb = byte(operations, at)
+    if verb == 2 then
+      at, keys = at + SETTLE, keys + 1
+    elseif verb == 1 then
+      at = at + RESERVE
+    else
+      return redis.error_reply('RL_ARITY verb')
+    end
+  end
+  if at ~= last + 1 then return redis.error_reply('RL_ARITY operations') end
+end
+if keys ~= #KEYS then return redis.error_reply('RL_ARITY keys') end
+
+local now, ttl_record = clock(), string.format('%d', page_ttl - page_s * 1000)
+if not redis.call('SET', KEYS[1], '', 'NX', 'PX', ttl_record) then
+  local known = redis.call('GET', KEYS[1])
+  if known == '' then return redis.error_reply('RL_LOST this call has begun and did not end') end
+  return op .. '\2' .. known
+end
+
+local call, pcall_ = redis.call, redis.pcall
+local replies, n, fresh, second, k = { pack('<I8', now) }, 1, unpack('<I4', op), floor(now / 1000000) % 256, 2
+local OTHER = pack('<BI4I4I4I4I4', 9, 0, 0, 0, 0, 0)
+for s = first, final do
+  local operations, key = ARGV[s], KEYS[k]
+  local plan = plans[byte(operations)]
+  local layout, rate1, tick1, rate2, tick2 = plan[1], plan[3], plan[4], plan[6], plan[7]
+  local raw = pcall_('GET', key)
+  local page, paged_at, epoch, ts, level1, refunded1, level2, refunded2 = 65535, 0, fresh, now, 0, 0, 0, 0
+  local ordinary, changed = true, false
+  if raw then
+    ordinary = #raw == 31 + #layout and string.sub(raw, 32) == layout
+    if ordinary then
+      local shape
+      page, paged_at, shape, epoch, ts, level1, refunded1, level2, refunded2 = unpack('<I2BBI4I7I4I4I4I4', raw)
+      ordinary = shape == 2 and now >= ts
+      local drained1 = (tick1 == 1 and now - ts or floor(now / tick1) - floor(ts / tick1)) * rate1
+      local drained2 = (tick2 == 1 and now - ts or floor(now / tick2) - floor(ts / tick2)) * rate2
+      level1 = drained1 < level1 and level1 - drained1 or 0
+      level2 = drained2 < level2 and level2 - drained2 or 0
+    end
+  end
+  k = k + 1
+  local at, last = 2, #operations
+  while at <= last do
+    -- Drained altogether is the same as new: refunds promised before are worth nothing.
+    if level1 == 0 and level2 == 0 then epoch, refunded1, refunded2 = fresh, 0, 0 end
+    n = n + 1
+    if byte(operations, at) == 1 then
+      local cost1, cost2 = unpack('<I4I4', operations, at + 1)
+      local charged1, charged2 = level1 + cost1, level2 + cost2
+      if not ordinary then
+        replies[n] = OTHER
+      elseif charged1 > plan[2] and cost1 > 0 or charged2 > plan[5] and cost2 > 0 then
+        replies[n] = pack('<BI4I4I4I4I4', 0, epoch, level1, refunded1, level2, refunded2)
+      else
+        level1, level2, changed = charged1, charged2, true
+        replies[n] = pack('<BI4I4I4I4I4', 1, epoch, level1, refunded1, level2, refunded2)
+      end
+      at = at + RESERVE
+    else
+      replies[n] = OTHER
+      if ordinary then
+        --- @include "lib/settle_express.lua"
+      end
+      at, k = at + SETTLE, k + 1
+    end
+  end
+  if changed then
+    local ttl1, ttl2 = ceil(level1 / rate1) * tick1, ceil(level2 / rate2) * tick2
+    local ttl = ceil((ttl1 > ttl2 and ttl1 or ttl2) / 1000)
+    call('PSETEX', key, string.format('%d', ttl > LEAST_TTL and ttl or LEAST_TTL),
+      pack('<I2BBI4I7I4I4I4I4', page, paged_at, 2, epoch, now, level1, refunded1, level2, refunded2) .. layout)
+  end
+end
+local reply = table.concat(replies)
+call('SET', KEYS[1], reply, 'PX', ttl_record)
+return op .. '\1' .. reply

@@ -1,0 +1,87 @@
+"""The bytes of `lua/express.lua`: operations of one scope with two narrow buckets, many to a call. See `core.wire`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from struct import Struct
+from typing import Any, Final
+
+from ratelimit.core.limit import Layout
+from ratelimit.core.wire import OP_BYTES, packed
+from ratelimit.errors import WireMismatch
+
+__all__ = (
+    "NARROW",
+    "NOT_ORDINARY",
+    "ExpressAnswer",
+    "decode_express",
+    "encode_counts",
+    "encode_plan",
+    "encode_reserve",
+    "encode_settle",
+    "is_narrow",
+)
+
+NARROW: Final = 2**32
+"""Units from here on take the general way."""
+NOT_ORDINARY: Final = 9
+"""The verdict on an operation that was left alone, because it has to take the general way."""
+_RESERVE: Final = Struct("<BII")
+_SETTLE: Final = Struct("<B8sHIQIIQIIQ")
+_COUNTS: Final = Struct("<BH")
+_OPENING: Final = Struct("<8sBQ")
+_ANSWER: Final = Struct("<BIIIII")
+
+encode_counts = _COUNTS.pack
+"""(plans, subjects) of a call."""
+
+
+ExpressAnswer = tuple[int, int, int, int, int, int]
+"""(verdict, epoch, level, given, level, given): `given` are refunds so far after a reserve, credits after a settle."""
+
+
+@lru_cache(maxsize=4096)
+def is_narrow(layout: Layout) -> bool:
+    """True for a layout that the express lane serves: requests and tokens per minute, as nearly all are."""
+    return layout.express and max(layout.capacities) < NARROW
+
+
+@lru_cache(maxsize=4096)
+def encode_plan(layout: Layout) -> tuple[bytes, bytes]:
+    """The specs of a layout and its terms."""
+    parts = packed(layout)
+    return parts.specs, b"".join(parts.limits)
+
+
+def encode_reserve(cost0: int, cost1: int) -> bytes:
+    """Charge these units, or nothing."""
+    return _RESERVE.pack(1, cost0, cost1)
+
+
+def encode_settle(
+    op_id: bytes,
+    page: int,
+    epoch: int,
+    since: int,
+    reserved: tuple[int, int],
+    actual: tuple[int, int],
+    marks: tuple[int, int],
+) -> bytes:
+    """Replace the reserved units by the actual ones; the marks were taken at `since` (us) under `epoch`."""
+    return _SETTLE.pack(
+        2, op_id, page, epoch, since, reserved[0], actual[0], marks[0], reserved[1], actual[1], marks[1]
+    )
+
+
+def decode_express(reply: object, op: bytes, operations: int) -> tuple[bool, int, Iterator[Any]]:
+    """(repeated, time of the server in us, an answer per operation).
+
+    Raises:
+        WireMismatch: not an answer to this call.
+    """
+    size = _OPENING.size + operations * _ANSWER.size
+    if not isinstance(reply, bytes) or len(reply) != size or reply[:OP_BYTES] != op:
+        raise WireMismatch(f"expected {size} bytes under our op-id, got {type(reply).__name__}: another call's answer")
+    _, repeated, now = _OPENING.unpack_from(reply)
+    return repeated == 2, now, _ANSWER.iter_unpack(memoryview(reply)[_OPENING.size :])

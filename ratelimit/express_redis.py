@@ -1,0 +1,215 @@
+"""The express lane of `AsyncLimiter` on Redis: one subject, a plan of requests and tokens, no layer in between.
+
+What `ratelimit.express` is for the memory backend: the way from the caller's amounts to `ratelimit.backends.express`
+and back, written out. Whatever is out of the ordinary takes the general way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from ratelimit.backends.base import Op
+from ratelimit.backends.express import Express
+from ratelimit.backends.redis_asyncio import AsyncRedisBackend
+from ratelimit.core.decision import Standing, decide, standings
+from ratelimit.core.hold import Hold
+from ratelimit.core.limit import Layout
+from ratelimit.core.settlement import Settlement
+from ratelimit.core.wire_express import NARROW, is_narrow
+from ratelimit.errors import RateLimited
+from ratelimit.express import EXPRESS_METERS
+from ratelimit.reservation import AsyncReservation
+
+if TYPE_CHECKING:
+    from ratelimit.aio import AsyncLimiter
+
+__all__ = ("RedisLane", "RedisLaneReservation", "open_redis_lane")
+
+_ALLOWED: Final = 1
+_REPEATED: Final = 3
+_ON_DEMAND = frozenset({"_holds", "_limiter", "_lock", "_on_error"})
+
+
+class RedisLane:
+    """The way of one subject under one plan. Made on its first call, kept by the limiter."""
+
+    __slots__ = ("_express", "_most", "backend", "layout", "limiter", "scope", "units")
+
+    def __init__(
+        self, limiter: AsyncLimiter, backend: AsyncRedisBackend, express: Express, key: str, layout: Layout
+    ) -> None:
+        self._express = express
+        self._most = tuple(spec.burst for spec in layout.specs)
+        self.backend = backend
+        self.layout = layout
+        self.limiter = limiter
+        self.scope = express.scope(key, layout)
+        self.units = tuple(units for _, units in layout.prices)
+
+    async def reserve(self, requests: int, tokens: int) -> AsyncReservation | None:
+        """The reservation; None for the general way, when the amounts are out of the ordinary.
+
+        Raises:
+            RateLimited: it does not fit now.
+            BackendError: the backend could not decide.
+        """
+        most0, most1 = self._most
+        if not (type(requests) is type(tokens) is int and 0 <= requests <= most0 and 0 <= tokens <= most1):
+            return None
+        unit0, unit1 = self.units
+        costs = (requests * unit0, tokens * unit1)
+        began = time.monotonic()
+        express = self._express
+        operation = express.reserve(self.scope, costs, began)
+        if express.join(operation):
+            await express.lead(operation)
+        answered = await operation.future
+        if answered is None:
+            return await self._reserve_alone(costs, began)
+        now, (verdict, epoch, level0, refunded0, level1, refunded1) = answered
+        if verdict == _ALLOWED:
+            return RedisLaneReservation(self, costs, now, epoch, (level0, level1), (refunded0, refunded1))
+        raise RateLimited(decide(False, [self.hold(costs, now, epoch, (level0, level1), (refunded0, refunded1))]))
+
+    async def _reserve_alone(self, costs: tuple[int, int], began: float) -> AsyncReservation:
+        holds, op = [Hold(self.scope.key, self.layout, costs)], self.limiter._name()
+        if await self.backend.reserve_alone(holds, op, began):
+            return AsyncReservation(self.limiter, holds, op, "refund_tokens")
+        raise RateLimited(decide(False, holds))
+
+    def hold(self, costs: Sequence[int], at: int, epoch: int, levels: Sequence[int], refunded: Sequence[int]) -> Hold:
+        """What the general way takes."""
+        hold = Hold(self.scope.key, self.layout, costs)
+        hold.at, hold.epoch, hold.levels, hold.refunded = at, epoch, levels, refunded
+        return hold
+
+    async def settle(self, reservation: RedisLaneReservation, actual: tuple[int, int]) -> Settlement:
+        """Settle a reservation of this lane to these units."""
+        op = reservation._op
+        if op is None:
+            op = reservation._op = self.limiter._name()
+        began = time.monotonic()
+        levels, refunded, costs = reservation.levels, reservation.refunded, reservation.costs
+        answered = None
+        if actual[0] < NARROW and actual[1] < NARROW:
+            express = self._express
+            operation = express.settle(
+                self.scope,
+                op,
+                began,
+                epoch=reservation.epoch,
+                since=reservation.at,
+                reserved=costs,
+                actual=actual,
+                marks=(levels[0] + refunded[0], levels[1] + refunded[1]),
+            )
+            if express.join(operation):
+                await express.lead(operation)
+            answered = await operation.future
+        if answered is None:
+            settlement = await self.backend.settle_alone(reservation._holds, [actual], op, began)
+        else:
+            now, (verdict, _, level0, given0, level1, given1) = answered
+            settlement = Settlement((self,), ((now, 0, (level0, level1), (given0, given1)),), verdict == _REPEATED)
+        if self.limiter.lines:
+            self.limiter.lines.nudge(self.scope.key)
+        return settlement
+
+
+def open_redis_lane(limiter: AsyncLimiter, backend: object, key: str, layout: Layout) -> RedisLane | None:
+    """The lane of a subject under a plan, where there is one."""
+    if isinstance(backend, AsyncRedisBackend) and backend.express is not None and is_narrow(layout):
+        return RedisLane(limiter, backend, backend.express, key, layout)
+    return None
+
+
+class RedisLaneReservation(AsyncReservation):
+    """An :class:`AsyncReservation` on a lane: it is its own hold, and gets a name when it first needs one."""
+
+    __slots__ = ("_done", "_lane", "_settling", "at", "costs", "epoch", "levels", "refunded")
+
+    def __init__(
+        self,
+        lane: RedisLane,
+        costs: tuple[int, int],
+        at: int,
+        epoch: int,
+        levels: tuple[int, int],
+        refunded: tuple[int, int],
+    ) -> None:
+        # What the base class would set is set here or made on demand: this line is the hot path.
+        self._lane = lane
+        self.costs = costs
+        self.at = at
+        self.epoch = epoch
+        self.levels = levels
+        self.refunded = refunded
+        self._exported = False
+        self._op: Op | None = None
+        self._settlement = None
+        self._settling = False
+        self._wanted = None
+        self._done: asyncio.Future[None] | None = None
+
+    @property
+    def standings(self) -> tuple[Standing, ...]:
+        """As :attr:`Reservation.standings`."""
+        return tuple(standings(self._lane.layout, self.at, 0, self.levels, None))
+
+    async def settle(self, *, requests: int | None = None, tokens: int | None = None, **meters: int) -> Settlement:
+        """As :meth:`AsyncReservation.settle`."""
+        if (
+            not meters
+            and (requests is None or (type(requests) is int and 0 <= requests < NARROW))
+            and (tokens is None or (type(tokens) is int and 0 <= tokens < NARROW))
+        ):
+            unit0, unit1 = self._lane.units
+            cost0, cost1 = self.costs
+            return await self._settle_pair(
+                cost0 if requests is None else requests * unit0, cost1 if tokens is None else tokens * unit1
+            )
+        return await super().settle(requests=requests, tokens=tokens, **meters)
+
+    async def settle_each(self, amounts: Sequence[Mapping[str, int]]) -> Settlement:
+        """As :meth:`AsyncReservation.settle_each`."""
+        if len(amounts) == 1 and amounts[0].keys() == EXPRESS_METERS:
+            return await self.settle(requests=amounts[0]["requests"], tokens=amounts[0]["tokens"])
+        return await super().settle_each(amounts)
+
+    async def _settle(self, real: Sequence[Sequence[int]]) -> Settlement:
+        return await self._settle_pair(real[0][0], real[0][1])
+
+    async def _settle_pair(self, real0: int, real1: int) -> Settlement:
+        """Settle once: whoever comes while another task is at it waits for what that brings."""
+        while self._settling:
+            if self._done is None:
+                self._done = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._done)
+        if self._settlement is not None:
+            return self._settlement
+        self._settling = True
+        try:
+            self._settlement = settlement = await self._lane.settle(self, (real0, real1))
+        except BaseException:
+            self._wanted = [(real0, real1)]
+            raise
+        finally:
+            self._settling = False
+            if self._done is not None:
+                self._done.set_result(None)
+                self._done = None
+        return settlement
+
+    def __getattr__(self, name: str) -> Any:
+        """What the base class would have set, made when the lane is left."""
+        if name not in _ON_DEMAND:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        lane = self._lane
+        self._holds = [lane.hold(self.costs, self.at, self.epoch, self.levels, self.refunded)]
+        self._limiter = lane.limiter
+        self._lock = asyncio.Lock()
+        self._on_error = "refund_tokens"
+        return object.__getattribute__(self, name)
