@@ -83,7 +83,7 @@ class AsyncLimiter:
         self._name = OpMaker(backend.retention)
         # In this process no answer can get lost, so operations need names only once they leave it.
         self._local = isinstance(backend, AsyncMemoryBackend)
-        self._lanes: dict[tuple[str, str | None], ExpressLane | RedisLane] = {}
+        self._lanes: dict[tuple[str, str | None, str | None], ExpressLane | RedisLane] = {}
         self.lines = Lines()
 
     @classmethod
@@ -285,15 +285,18 @@ class AsyncLimiter:
                 requests, tokens = scope.amounts["requests"], scope.amounts["tokens"]
         if type(subject) is not str or not (group is None or type(group) is str) or plan is None:
             return None
-        layout = self._plans.resolve(plan).layout
-        lane = self._lanes.get((subject, group))
-        if lane is None or lane.layout is not layout:
-            lane = self._open_lane(subject, group, layout)
+        # A name stands for one plan as long as the limiter lives; plans that are passed come and go.
+        name = plan if type(plan) is str else None
+        lane = self._lanes.get((subject, group, name))
+        if lane is None or (name is None and lane.layout is not self._plans.resolve(plan).layout):
+            lane = self._open_lane(subject, group, name, self._plans.resolve(plan).layout)
             if lane is None:
                 return None
         return lane.reserve(requests, tokens)
 
-    def _open_lane(self, subject: str, group: str | None, layout: Layout) -> ExpressLane | RedisLane | None:
+    def _open_lane(
+        self, subject: str, group: str | None, name: str | None, layout: Layout
+    ) -> ExpressLane | RedisLane | None:
         """The short way of a subject under a plan, where there is one."""
         lane: ExpressLane | RedisLane | None
         if isinstance(self._backend, AsyncMemoryBackend):
@@ -309,7 +312,7 @@ class AsyncLimiter:
         if lane is not None:
             if len(self._lanes) >= most:
                 self._lanes.clear()
-            self._lanes[(subject, group)] = lane
+            self._lanes[(subject, group, name)] = lane
         return lane
 
     def _seal(self, op: Op, holds: Sequence[Hold]) -> str:

@@ -60,10 +60,10 @@ class RedisLane:
         if not (type(requests) is type(tokens) is int and 0 <= requests <= most0 and 0 <= tokens <= most1):
             return None
         unit0, unit1 = self.units
-        costs = (requests * unit0, tokens * unit1)
+        costs = cost0, cost1 = requests * unit0, tokens * unit1
         began = time.monotonic()
         express = self._express
-        operation = express.reserve(self.scope, costs, began)
+        operation = express.reserve(self.scope, cost0, cost1, began)
         if express.join(operation):
             await express.lead(operation)
         answered = await operation.future

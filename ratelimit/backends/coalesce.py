@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio import Future, get_running_loop
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, Protocol
 
 from ratelimit.errors import BackendUnavailable
@@ -45,43 +44,8 @@ class Member:
     stop: Stop
     future: asyncio.Future[Any]
     expires: float
-    patience: float
-    """When it stops waiting for an earlier one; set where it begins to."""
-
-
-class _Packing:
-    """Batches that are being filled: one per slot, of members with one carrier."""
-
-    __slots__ = ("_carrier", "_open", "_send")
-
-    def __init__(self, send: Callable[[list[Member]], None]) -> None:
-        self._send = send
-        self._carrier: Carrier | None = None
-        self._open: dict[int, list[Member]] = {}
-
-    def begin(self, carrier: Carrier) -> None:
-        """Send what was packed for another carrier, or a subject could be in two batches that overtake each other."""
-        if carrier is not self._carrier:
-            self.send()
-            self._carrier = carrier
-
-    def add(self, member: Member) -> bool:
-        """True if that sent the batch, because it is full."""
-        slot = member.stop.slot
-        batch = self._open.get(slot)
-        if batch is None:
-            batch = self._open[slot] = []
-        batch.append(member)
-        if len(batch) < BATCH_MAX:
-            return False
-        self._send(self._open.pop(slot))
-        return True
-
-    def send(self) -> None:
-        """Send what is left."""
-        for batch in self._open.values():
-            self._send(batch)
-        self._open = {}
+    patience: float | None
+    """When it stops waiting for an earlier one; None unless it does."""
 
 
 class Coalescer:
@@ -106,7 +70,7 @@ class Coalescer:
         self._waiting: list[Member] = []
         self._busy: dict[str, list[Member]] = {}
         """By tag, the batch of it that was sent last and is not answered."""
-        self._held: dict[str, deque[Member]] = {}
+        self._held: dict[str, list[Member]] = {}
         """By tag, who waits behind it."""
         self._timer: asyncio.TimerHandle | None = None
         self._under_way: set[asyncio.Task[None]] = set()
@@ -120,6 +84,7 @@ class Coalescer:
         if loop is not self._loop:
             self._enter(loop)
         member.future = Future(loop=loop)
+        member.patience = None
         self._waiting.append(member)
         return len(self._waiting) == 1
 
@@ -148,20 +113,34 @@ class Coalescer:
     def _flush(self) -> None:
         """Send what has come together in this tick, in the order in which it came."""
         waiting, self._waiting = self._waiting, []
-        packing = _Packing(self._send)
-        busy = self._busy
-        for member in waiting:
+        self._pack(waiting)
+
+    def _pack(self, members: Iterable[Member]) -> None:
+        """Send these in batches, one per slot at a time, but for those that have to wait for an earlier one."""
+        batches: dict[int, list[Member]] = {}
+        carrier = None
+        for member in members:
             stop = member.stop
-            packing.begin(stop.carrier)
-            if stop.tag in busy:
+            if stop.carrier is not carrier:
+                # What another carrier has must be under way first, or a subject could be in two batches at once.
+                carrier = stop.carrier
+                self._send_all(batches)
+            if stop.tag in self._busy:
                 self._hold(member)
             elif not member.future.done():
-                packing.add(member)
-        packing.send()
+                batch = batches.get(stop.slot)
+                if batch is None:
+                    batches[stop.slot] = [member]
+                else:
+                    batch.append(member)
+                    if len(batch) == BATCH_MAX:
+                        self._send(batches.pop(stop.slot))
+        self._send_all(batches)
 
     def _hold(self, member: Member) -> None:
-        member.patience = time.monotonic() + self._patience
-        self._held.setdefault(member.stop.tag, deque()).append(member)
+        if member.patience is None:
+            member.patience = time.monotonic() + self._patience
+        self._held.setdefault(member.stop.tag, []).append(member)
         if self._timer is None:
             self._set_timer(member.patience)
 
@@ -172,24 +151,22 @@ class Coalescer:
         """Where the first has waited long enough behind a batch that is not answered, send it, and who is behind it."""
         self._timer = None
         now = time.monotonic()
-        self._release([tag for tag, held in self._held.items() if held[0].patience <= now])
-        if self._held:
-            self._set_timer(min([held[0].patience for held in self._held.values()]))
+        self._release([tag for tag, held in self._held.items() if (held[0].patience or 0) <= now])
+        if self._held and self._timer is None:
+            self._set_timer(min([held[0].patience or 0 for held in self._held.values()]))
 
     def _release(self, tags: Iterable[str]) -> None:
-        """Send who waits for these, at most a batch of each, and of one carrier."""
-        packing = _Packing(self._send)
+        """Send who waits for these; what is more than a batch waits on."""
+        free: list[Member] = []
         for tag in tags:
-            held = self._held[tag]
-            carrier = held[0].stop.carrier
-            while held and held[0].stop.carrier is carrier:
-                member = held.popleft()
-                packing.begin(carrier)
-                if not member.future.done() and packing.add(member):
-                    break
-            if not held:
-                del self._held[tag]
-        packing.send()
+            self._busy.pop(tag, None)
+            free += self._held.pop(tag)
+        self._pack(free)
+
+    def _send_all(self, batches: dict[int, list[Member]]) -> None:
+        for batch in batches.values():
+            self._send(batch)
+        batches.clear()
 
     def _send(self, batch: list[Member]) -> None:
         if len(batch) == 1:

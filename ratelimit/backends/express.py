@@ -7,10 +7,9 @@ whole call, and the client's, because an operation is nine bytes from the caller
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from ratelimit.backends.base import Op
 from ratelimit.backends.calls import Calls, ScriptCall
@@ -18,7 +17,7 @@ from ratelimit.backends.coalesce import Coalescer, Member, Stop
 from ratelimit.core.keys import page_key
 from ratelimit.core.limit import Layout
 from ratelimit.core.wire import OP_BYTES
-from ratelimit.core.wire_express import NOT_ORDINARY, ExpressAnswer, decode_express, encode_reserve, encode_settle
+from ratelimit.core.wire_express import NOT_ORDINARY, decode_express, encode_reserve, encode_settle
 from ratelimit.errors import BackendError
 
 __all__ = ("Express", "ExpressScope")
@@ -78,9 +77,9 @@ class Express:
         """A subject, for its operations."""
         return ExpressScope(self, key, layout, self._slot)
 
-    def reserve(self, scope: ExpressScope, costs: tuple[int, int], began: float) -> ExpressOperation:
+    def reserve(self, scope: ExpressScope, cost0: int, cost1: int, began: float) -> ExpressOperation:
         """Charge these units, or nothing. `began`: s, `time.monotonic`."""
-        return ExpressOperation(scope, encode_reserve(*costs), None, began + self._timeout)
+        return ExpressOperation(scope, encode_reserve(1, cost0, cost1), None, began + self._timeout)
 
     def settle(
         self,
@@ -112,10 +111,10 @@ class Express:
             call = self._calls.express(op, [_load(scope, group) for scope, group in groups.items()])
             reply = await self._run(call, min([member.expires for member in batch]) - self._timeout)
             repeated, now, answers = decode_express(reply, op, len(batch))
-            # In the order of the groups, not of the batch.
-            for group in groups.values():
-                for member in group:
-                    _deliver(member.future, repeated, now, next(answers))
+            for group in groups.values():  # the answers come in the order of the groups, not of the batch
+                for member, answer in zip(group, answers, strict=False):
+                    if not member.future.done():
+                        member.future.set_result(None if _must_ask_again(answer[0], repeated) else (now, answer))
         except Exception as error:
             for member in batch:
                 if not member.future.done():
@@ -128,17 +127,12 @@ def _load(scope: ExpressScope, group: Sequence[ExpressOperation]) -> tuple[str, 
     return scope.key, scope.layout, [member.payload for member in group], pages
 
 
-def _deliver(future: asyncio.Future[Any], repeated: bool, now: int, answer: ExpressAnswer) -> None:
-    """Give a member its answer.
+def _must_ask_again(verdict: int, repeated: bool) -> bool:
+    """True for what must take the general way.
 
     A refusal from a call that was repeated is from the past: who got it asks again, alone, which charges nothing twice.
     """
-    if not future.done():
-        verdict = answer[0]
-        if verdict == NOT_ORDINARY or (repeated and verdict == REFUSED):
-            future.set_result(None)
-        else:
-            future.set_result((now, answer))
+    return verdict == NOT_ORDINARY or (repeated and verdict == REFUSED)
 
 
 def _own(error: Exception) -> Exception:

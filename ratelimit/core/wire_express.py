@@ -33,8 +33,10 @@ _COUNTS: Final = Struct("<BH")
 _OPENING: Final = Struct("<8sBQ")
 _ANSWER: Final = Struct("<BIIIII")
 
-encode_counts = _COUNTS.pack
+encode_counts: Final = _COUNTS.pack
 """(plans, subjects) of a call."""
+encode_reserve: Final = _RESERVE.pack
+"""(1, cost, cost): charge these units, or nothing. Not a function of ours, which would be a third of the time."""
 
 
 ExpressAnswer = tuple[int, int, int, int, int, int]
@@ -52,11 +54,6 @@ def encode_plan(layout: Layout) -> tuple[bytes, bytes]:
     """The specs of a layout and its terms."""
     parts = packed(layout)
     return parts.specs, b"".join(parts.limits)
-
-
-def encode_reserve(cost0: int, cost1: int) -> bytes:
-    """Charge these units, or nothing."""
-    return _RESERVE.pack(1, cost0, cost1)
 
 
 def encode_settle(
