@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from ratelimit.backends.base import Op
@@ -18,7 +18,7 @@ from ratelimit.core.decision import Standing, decide, standings
 from ratelimit.core.hold import Hold
 from ratelimit.core.limit import Layout
 from ratelimit.core.settlement import Settlement
-from ratelimit.core.wire_express import NARROW, is_narrow
+from ratelimit.core.wire_express import NARROW, encode_settle, is_narrow
 from ratelimit.errors import RateLimited
 from ratelimit.express import EXPRESS_METERS
 from ratelimit.reservation import AsyncReservation
@@ -36,12 +36,12 @@ _ON_DEMAND = frozenset({"_holds", "_limiter", "_lock", "_on_error"})
 class RedisLane:
     """The way of one subject under one plan. Made on its first call, kept by the limiter."""
 
-    __slots__ = ("_express", "_most", "backend", "layout", "limiter", "scope", "units")
+    __slots__ = ("_most", "backend", "express", "layout", "limiter", "scope", "units")
 
     def __init__(
         self, limiter: AsyncLimiter, backend: AsyncRedisBackend, express: Express, key: str, layout: Layout
     ) -> None:
-        self._express = express
+        self.express = express
         self._most = tuple(spec.burst for spec in layout.specs)
         self.backend = backend
         self.layout = layout
@@ -62,7 +62,7 @@ class RedisLane:
         unit0, unit1 = self.units
         costs = cost0, cost1 = requests * unit0, tokens * unit1
         began = time.monotonic()
-        express = self._express
+        express = self.express
         operation = express.reserve(self.scope, cost0, cost1, began)
         if express.join(operation):
             await express.lead(operation)
@@ -85,38 +85,6 @@ class RedisLane:
         hold = Hold(self.scope.key, self.layout, costs)
         hold.at, hold.epoch, hold.levels, hold.refunded = at, epoch, levels, refunded
         return hold
-
-    async def settle(self, reservation: RedisLaneReservation, actual: tuple[int, int]) -> Settlement:
-        """Settle a reservation of this lane to these units."""
-        op = reservation._op
-        if op is None:
-            op = reservation._op = self.limiter._name()
-        began = time.monotonic()
-        levels, refunded, costs = reservation.levels, reservation.refunded, reservation.costs
-        answered = None
-        if actual[0] < NARROW and actual[1] < NARROW:
-            express = self._express
-            operation = express.settle(
-                self.scope,
-                op,
-                began,
-                epoch=reservation.epoch,
-                since=reservation.at,
-                reserved=costs,
-                actual=actual,
-                marks=(levels[0] + refunded[0], levels[1] + refunded[1]),
-            )
-            if express.join(operation):
-                await express.lead(operation)
-            answered = await operation.future
-        if answered is None:
-            settlement = await self.backend.settle_alone(reservation._holds, [actual], op, began)
-        else:
-            now, (verdict, _, level0, given0, level1, given1) = answered
-            settlement = Settlement((self,), ((now, 0, (level0, level1), (given0, given1)),), verdict == _REPEATED)
-        if self.limiter.lines:
-            self.limiter.lines.nudge(self.scope.key)
-        return settlement
 
 
 def open_redis_lane(limiter: AsyncLimiter, backend: object, key: str, layout: Layout) -> RedisLane | None:
@@ -159,7 +127,9 @@ class RedisLaneReservation(AsyncReservation):
         """As :attr:`Reservation.standings`."""
         return tuple(standings(self._lane.layout, self.at, 0, self.levels, None))
 
-    async def settle(self, *, requests: int | None = None, tokens: int | None = None, **meters: int) -> Settlement:
+    def settle(
+        self, *, requests: int | None = None, tokens: int | None = None, **meters: int
+    ) -> Coroutine[Any, Any, Settlement]:
         """As :meth:`AsyncReservation.settle`."""
         if (
             not meters
@@ -168,10 +138,10 @@ class RedisLaneReservation(AsyncReservation):
         ):
             unit0, unit1 = self._lane.units
             cost0, cost1 = self.costs
-            return await self._settle_pair(
+            return self._settle_pair(
                 cost0 if requests is None else requests * unit0, cost1 if tokens is None else tokens * unit1
             )
-        return await super().settle(requests=requests, tokens=tokens, **meters)
+        return super().settle(requests=requests, tokens=tokens, **meters)
 
     async def settle_each(self, amounts: Sequence[Mapping[str, int]]) -> Settlement:
         """As :meth:`AsyncReservation.settle_each`."""
@@ -192,7 +162,7 @@ class RedisLaneReservation(AsyncReservation):
             return self._settlement
         self._settling = True
         try:
-            self._settlement = settlement = await self._lane.settle(self, (real0, real1))
+            self._settlement = settlement = await self._ask(real0, real1)
         except BaseException:
             self._wanted = [(real0, real1)]
             raise
@@ -201,7 +171,31 @@ class RedisLaneReservation(AsyncReservation):
             if self._done is not None:
                 self._done.set_result(None)
                 self._done = None
+        if self._lane.limiter.lines:
+            self._lane.limiter.lines.nudge(self._lane.scope.key)
         return settlement
+
+    async def _ask(self, real0: int, real1: int) -> Settlement:
+        """The settlement, by the express lane if it can go there."""
+        lane = self._lane
+        if self._op is None:
+            self._op = lane.limiter._name()
+        op_id, page = self._op
+        began = time.monotonic()
+        answered = None
+        if real0 < NARROW and real1 < NARROW:
+            (cost0, cost1), (level0, level1), (refunded0, refunded1) = self.costs, self.levels, self.refunded
+            mark0, mark1 = level0 + refunded0, level1 + refunded1
+            payload = encode_settle(2, op_id, page, self.epoch, self.at, cost0, real0, mark0, cost1, real1, mark1)
+            express = lane.express
+            operation = express.settle(lane.scope, payload, page, began)
+            if express.join(operation):
+                await express.lead(operation)
+            answered = await operation.future
+        if answered is None:
+            return await lane.backend.settle_alone(self._holds, [(real0, real1)], self._op, began)
+        now, (verdict, _, level0, given0, level1, given1) = answered
+        return Settlement((lane,), ((now, 0, (level0, level1), (given0, given1)),), verdict == _REPEATED)
 
     def __getattr__(self, name: str) -> Any:
         """What the base class would have set, made when the lane is left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ratelimit.core.hold import Hold
 from ratelimit.core.settlement import Settlement
@@ -14,8 +14,7 @@ from ratelimit.errors import ConfigError
 __all__ = ("AsyncBackend", "Backend", "Op", "Retention", "named")
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(NamedTuple):
     """Names one operation: repeated under the same name, it happens once."""
 
     id: bytes

@@ -11,13 +11,12 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from ratelimit.backends.base import Op
 from ratelimit.backends.calls import Calls, ScriptCall
 from ratelimit.backends.coalesce import Coalescer, Member, Stop
 from ratelimit.core.keys import page_key
 from ratelimit.core.limit import Layout
 from ratelimit.core.wire import OP_BYTES
-from ratelimit.core.wire_express import NOT_ORDINARY, decode_express, encode_reserve, encode_settle
+from ratelimit.core.wire_express import NOT_ORDINARY, decode_express, encode_reserve
 from ratelimit.errors import BackendError
 
 __all__ = ("Express", "ExpressScope")
@@ -81,21 +80,9 @@ class Express:
         """Charge these units, or nothing. `began`: s, `time.monotonic`."""
         return ExpressOperation(scope, encode_reserve(1, cost0, cost1), None, began + self._timeout)
 
-    def settle(
-        self,
-        scope: ExpressScope,
-        op: Op,
-        began: float,
-        *,
-        epoch: int,
-        since: int,
-        reserved: tuple[int, int],
-        actual: tuple[int, int],
-        marks: tuple[int, int],
-    ) -> ExpressOperation:
-        """Replace the reserved units by the actual ones, as `lua/settle.lua` does."""
-        payload = encode_settle(op.id, op.page, epoch, since, reserved, actual, marks)
-        return ExpressOperation(scope, payload, page_key(scope.key, op.page), began + self._timeout)
+    def settle(self, scope: ExpressScope, payload: bytes, page: int, began: float) -> ExpressOperation:
+        """Replace reserved units by actual ones; `payload` is by `encode_settle`, and is recorded in this page."""
+        return ExpressOperation(scope, payload, page_key(scope.key, page), began + self._timeout)
 
     async def carry(self, batch: Sequence[ExpressOperation]) -> None:
         """As `Carrier.carry`."""

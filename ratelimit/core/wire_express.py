@@ -36,7 +36,12 @@ _ANSWER: Final = Struct("<BIIIII")
 encode_counts: Final = _COUNTS.pack
 """(plans, subjects) of a call."""
 encode_reserve: Final = _RESERVE.pack
-"""(1, cost, cost): charge these units, or nothing. Not a function of ours, which would be a third of the time."""
+"""(1, cost, cost): charge these units, or nothing."""
+encode_settle: Final = _SETTLE.pack
+"""(2, op-id, page, epoch, since, then reserved, actual and mark per bucket): replace the reserved units by the actual
+ones; the marks were taken at `since` (us) under `epoch`. Bound methods: a function of ours around them would cost as
+much again.
+"""
 
 
 ExpressAnswer = tuple[int, int, int, int, int, int]
@@ -54,21 +59,6 @@ def encode_plan(layout: Layout) -> tuple[bytes, bytes]:
     """The specs of a layout and its terms."""
     parts = packed(layout)
     return parts.specs, b"".join(parts.limits)
-
-
-def encode_settle(
-    op_id: bytes,
-    page: int,
-    epoch: int,
-    since: int,
-    reserved: tuple[int, int],
-    actual: tuple[int, int],
-    marks: tuple[int, int],
-) -> bytes:
-    """Replace the reserved units by the actual ones; the marks were taken at `since` (us) under `epoch`."""
-    return _SETTLE.pack(
-        2, op_id, page, epoch, since, reserved[0], actual[0], marks[0], reserved[1], actual[1], marks[1]
-    )
 
 
 def decode_express(reply: object, op: bytes, operations: int) -> tuple[bool, int, Iterator[Any]]:

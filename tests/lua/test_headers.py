@@ -25,7 +25,7 @@ HOLDS = [
     answered([1, 1, 1], [1, 1, 1], of=WIDE_SCOPE, key=TAG + "B" * 22),
 ]
 COUNTS = [2, 3]
-SETTLE = encode_settle(OP.id, OP.page, 1, 2, (3, 4), (5, 6), (7, 8))
+SETTLE = encode_settle(2, OP.id, OP.page, 1, 2, 3, 5, 7, 4, 6, 8)
 
 
 def calls() -> dict[str, ScriptCall]:
