@@ -115,16 +115,16 @@ class Calls:
             args += call.args
         return ScriptCall(self._batch, keys, args, op)
 
-    def express(self, op: bytes, loads: Iterable[tuple[str, Layout, Sequence[bytes], Sequence[str]]]) -> ScriptCall:
+    def express(self, op: bytes, loads: Iterable[tuple[str, Layout, bytes, Sequence[str]]]) -> ScriptCall:
         """Ordinary operations as one call: per subject its key, its layout, what is asked, and the pages of settles."""
         keys: list[str] = []
         operations: list[bytes] = []
         plans: dict[Layout, int] = {}
         for key, layout, asked, pages in loads:
-            number = plans.setdefault(layout, len(plans) + 1)
+            number = plans.get(layout) or plans.setdefault(layout, len(plans) + 1)
             keys.append(key)
             keys += pages
-            operations.append(_BYTES[number] + b"".join(asked))
+            operations.append(_BYTES[number] + asked)
         args = [op, self._head_for(0), encode_counts(len(plans), len(operations))]
         for layout in plans:
             args += encode_plan(layout)

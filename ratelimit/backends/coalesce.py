@@ -80,13 +80,19 @@ class Coalescer:
 
         The future will hold what the member's carrier answers, or None when it has to go alone.
         """
+        waiting = self._waiting
+        if waiting:  # then this is the loop of whoever leads
+            waiting.append(member)
+            member.patience = None
+            member.future = Future(loop=self._loop)
+            return False
         loop = get_running_loop()
         if loop is not self._loop:
             self._enter(loop)
-        member.future = Future(loop=loop)
-        member.patience = None
         self._waiting.append(member)
-        return len(self._waiting) == 1
+        member.patience = None
+        member.future = Future(loop=loop)
+        return True
 
     async def lead(self, member: Member) -> None:
         """Let all others go ahead that are ready, then send."""

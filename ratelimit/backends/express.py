@@ -37,16 +37,16 @@ class ExpressScope(Stop):
 
 
 class ExpressOperation(Member):
-    """A reserve or a settle as bytes; `page` is the key that a settle is recorded under."""
+    """A reserve or a settle as bytes; `pages` holds the key that a settle is recorded under."""
 
-    __slots__ = ("page", "payload")
+    __slots__ = ("pages", "payload")
 
     stop: ExpressScope
 
-    def __init__(self, scope: ExpressScope, payload: bytes, page: str | None, expires: float) -> None:
+    def __init__(self, scope: ExpressScope, payload: bytes, pages: tuple[str, ...], expires: float) -> None:
         self.stop = scope
         self.payload = payload
-        self.page = page
+        self.pages = pages
         self.expires = expires
 
 
@@ -78,11 +78,11 @@ class Express:
 
     def reserve(self, scope: ExpressScope, cost0: int, cost1: int, began: float) -> ExpressOperation:
         """Charge these units, or nothing. `began`: s, `time.monotonic`."""
-        return ExpressOperation(scope, encode_reserve(1, cost0, cost1), None, began + self._timeout)
+        return ExpressOperation(scope, encode_reserve(1, cost0, cost1), (), began + self._timeout)
 
     def settle(self, scope: ExpressScope, payload: bytes, page: int, began: float) -> ExpressOperation:
         """Replace reserved units by actual ones; `payload` is by `encode_settle`, and is recorded in this page."""
-        return ExpressOperation(scope, payload, page_key(scope.key, page), began + self._timeout)
+        return ExpressOperation(scope, payload, (page_key(scope.key, page),), began + self._timeout)
 
     async def carry(self, batch: Sequence[ExpressOperation]) -> None:
         """As `Carrier.carry`."""
@@ -108,10 +108,12 @@ class Express:
                     member.future.set_exception(_own(error))
 
 
-def _load(scope: ExpressScope, group: Sequence[ExpressOperation]) -> tuple[str, Layout, Sequence[bytes], Sequence[str]]:
-    """(key, layout, operations, pages) of a subject."""
-    pages = [member.page for member in group if member.page is not None]
-    return scope.key, scope.layout, [member.payload for member in group], pages
+def _load(scope: ExpressScope, group: Sequence[ExpressOperation]) -> tuple[str, Layout, bytes, Sequence[str]]:
+    """(key, layout, operations, pages) of a subject, which mostly is there once."""
+    if len(group) == 1:
+        return scope.key, scope.layout, group[0].payload, group[0].pages
+    pages = [page for member in group for page in member.pages]
+    return scope.key, scope.layout, b"".join([member.payload for member in group]), pages
 
 
 def _must_ask_again(verdict: int, repeated: bool) -> bool:

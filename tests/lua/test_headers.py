@@ -35,7 +35,7 @@ def calls() -> dict[str, ScriptCall]:
     reserve, settle = made.reserve(HOLDS, OP), made.settle(HOLDS, [[1, 1], [1, 1, 1]], OP)
     return {
         "batch": made.batch([reserve, settle]),
-        "express": made.express(OP.id, [(TAG, TWO, [encode_reserve(1, 1, 1), SETTLE], [f"{TAG}af"])]),
+        "express": made.express(OP.id, [(TAG, TWO, encode_reserve(1, 1, 1) + SETTLE, [f"{TAG}af"])]),
         "reserve": reserve,
         "settle": settle,
         "peek": made.peek(keys, OP.id),
