@@ -11,7 +11,8 @@
   REPLY   op-id · repeated B (1 first time, 2 repeated) · now_us I8 · per operation: verdict B, epoch I4, level1 I4,
           given1 I4, level2 I4, given2 I4
   ERRORS  RL_ARITY · RL_WIRE · RL_RANGE · RL_LOST
-  COST    O(operations); TIME, two SET, per subject one GET and one PSETEX, per settle HSETNX and at most one PEXPIRE
+  COST    O(operations); TIME, two HSETNX, one PEXPIRE, per subject one GET and one PSETEX, per settle HSETNX and at most
+          one PEXPIRE
 
   Verb 1 is reserve, 2 is settle. Verdict 1 is allowed, 0 refused, with the refunds given so far in `given`; 2 is settled,
   3 settled before, with the credit in `given`; 9 is not ordinary: nothing happened, ask reserve.lua or settle.lua.
@@ -61,12 +62,13 @@ for s = first, final do
 end
 if keys ~= #KEYS then return redis.error_reply('RL_ARITY keys') end
 
-local now, ttl_record = clock(), string.format('%d', page_ttl - page_s * 1000)
-if not redis.call('SET', KEYS[1], '', 'NX', 'PX', ttl_record) then
-  local known = redis.call('GET', KEYS[1])
-  if known == '' then return redis.error_reply('RL_LOST this call has begun and did not end') end
+local now, record = clock(), KEYS[1]
+if redis.call('HSETNX', record, 'begun', '') == 0 then
+  local known = redis.call('HGET', record, 'reply')
+  if not known then return redis.error_reply('RL_LOST this call has begun and did not end') end
   return op .. '\2' .. known
 end
+redis.call('PEXPIRE', record, string.format('%d', page_ttl - page_s * 1000))
 
 local call, pcall_ = redis.call, redis.pcall
 local replies, n, fresh, second, k = { pack('<I8', now) }, 1, unpack('<I4', op), floor(now / 1000000) % 256, 2
@@ -124,5 +126,5 @@ for s = first, final do
   end
 end
 local reply = table.concat(replies)
-call('SET', KEYS[1], reply, 'PX', ttl_record)
+call('HSETNX', record, 'reply', reply)
 return op .. '\1' .. reply

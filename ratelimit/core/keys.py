@@ -6,7 +6,7 @@ key                    type    content                                          
 `rl1:{H}`              string  state of the scope whose subject is its own group     until every bucket has drained
 `rl1:{H}S`             string  state of a scope in another subject's group           the same
 either + two letters   hash    page of the operation log: op-id -> first answer      retry window and length of a page
-`rl1:{H}` + op-id      string  record of an express call: its reply                  retry window
+`rl1:{H}` + op-id      hash    record of an express call: its reply                  retry window
 =====================  ======  ===================================================  ==================================
 
 H and S are keyed BLAKE2b digests (128 bits, base64url) of the group and of the subject. Everything that one decision
