@@ -117,12 +117,15 @@ class Coalescer:
         self._waiting, self._busy, self._held, self._timer, self._under_way = [], {}, {}, None, set()
 
     def _flush(self) -> None:
-        """Send what has come together in this tick, in the order in which it came."""
-        waiting, self._waiting = self._waiting, []
-        self._pack(waiting)
+        """Send what has come together in this tick, in the order in which it came.
 
-    def _pack(self, members: Iterable[Member]) -> None:
-        """Send these in batches, one per slot at a time, but for those that have to wait for an earlier one."""
+        In batches of one size: while the server works on one, this process works on the next.
+        """
+        waiting, self._waiting = self._waiting, []
+        self._pack(waiting, -(-len(waiting) // -(-len(waiting) // BATCH_MAX)))
+
+    def _pack(self, members: Iterable[Member], most: int) -> None:
+        """Send these in batches of `most`, but for those that have to wait for an earlier one of their subject."""
         batches: dict[int, list[Member]] = {}
         carrier = None
         for member in members:
@@ -139,7 +142,7 @@ class Coalescer:
                     batches[stop.slot] = [member]
                 else:
                     batch.append(member)
-                    if len(batch) == BATCH_MAX:
+                    if len(batch) == most:
                         self._send(batches.pop(stop.slot))
         self._send_all(batches)
 
@@ -167,7 +170,7 @@ class Coalescer:
         for tag in tags:
             self._busy.pop(tag, None)
             free += self._held.pop(tag)
-        self._pack(free)
+        self._pack(free, BATCH_MAX)
 
     def _send_all(self, batches: dict[int, list[Member]]) -> None:
         for batch in batches.values():
