@@ -122,7 +122,8 @@ class Coalescer:
         In batches of one size: while the server works on one, this process works on the next.
         """
         waiting, self._waiting = self._waiting, []
-        self._pack(waiting, -(-len(waiting) // -(-len(waiting) // BATCH_MAX)))
+        if waiting:
+            self._pack(waiting, -(-len(waiting) // -(-len(waiting) // BATCH_MAX)))
 
     def _pack(self, members: Iterable[Member], most: int) -> None:
         """Send these in batches of `most`, but for those that have to wait for an earlier one of their subject."""
