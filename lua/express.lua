@@ -1,10 +1,10 @@
 --[[
-  express: decide and settle for many subjects at once, where all is ordinary: one scope with two narrow buckets each,
-  no plan change, no clock step. What is not is left alone, and answered so.
+  express: decide and settle for many subjects at once, where all is ordinary: one scope with two narrow buckets each
+  that count microseconds, no plan change, no clock step. What is not is left alone, and answered so.
 
   KEYS    1 record of this call · per subject: state, pages of its settles
   ARGV    1 op-id (8 bytes) · 2 head (version B, page I2, page_ttl_ms I4, skew_us I4, page_s B) · 3 counts (plans B, subjects I2)
-          · per plan: layout (specs), terms (capacity I7, rate I7, tick_us I3 per bucket)
+          · per plan: layout (specs), terms (capacity I4, rate I4 per bucket)
           · per subject: operations (plan B, then per operation verb B, and for verb 1: cost1 I4, cost2 I4; for verb 2:
           op-id c8, page I2, epoch I4, since_us I8, reserved1 I4, actual1 I4, mark1 I8, reserved2 I4, actual2 I4,
           mark2 I8)
@@ -35,13 +35,10 @@ local count, subjects = unpack('<BI2', ARGV[3])
 local first, final, keys = 4 + 2 * count, 3 + 2 * count + subjects, 1
 if count < 1 or subjects < 1 or #ARGV < final then return redis.error_reply('RL_ARITY counts') end
 for i = 1, count do
-  if #ARGV[3 + 2 * i] ~= 34 then return redis.error_reply('RL_ARITY terms') end
-  local capacity1, rate1, tick1, capacity2, rate2, tick2 = unpack('<I7I7I3I7I7I3', ARGV[3 + 2 * i])
-  if capacity1 >= NARROW or capacity2 >= NARROW or rate1 < 1 or rate2 < 1 or rate1 > LEVEL_MAX or rate2 > LEVEL_MAX
-    or tick1 < 1 or tick2 < 1 then
-    return redis.error_reply('RL_RANGE terms')
-  end
-  plans[i] = { ARGV[2 + 2 * i], capacity1, rate1, tick1, capacity2, rate2, tick2 }
+  if #ARGV[3 + 2 * i] ~= 16 then return redis.error_reply('RL_ARITY terms') end
+  local capacity1, rate1, capacity2, rate2 = unpack('<I4I4I4I4', ARGV[3 + 2 * i])
+  if rate1 < 1 or rate2 < 1 then return redis.error_reply('RL_RANGE terms') end
+  plans[i] = { ARGV[2 + 2 * i], capacity1, rate1, capacity2, rate2 }
 end
 for s = first, final do
   local operations = ARGV[s]
@@ -76,7 +73,7 @@ local OTHER = pack('<BI4I4I4I4I4', 9, 0, 0, 0, 0, 0)
 for s = first, final do
   local operations, key = ARGV[s], KEYS[k]
   local plan = plans[byte(operations)]
-  local layout, rate1, tick1, rate2, tick2 = plan[1], plan[3], plan[4], plan[6], plan[7]
+  local layout, capacity1, rate1, capacity2, rate2 = plan[1], plan[2], plan[3], plan[4], plan[5]
   local raw = pcall_('GET', key)
   local page, paged_at, epoch, ts, level1, refunded1, level2, refunded2 = 65535, 0, fresh, now, 0, 0, 0, 0
   local ordinary, changed = true, false
@@ -86,8 +83,7 @@ for s = first, final do
       local shape
       page, paged_at, shape, epoch, ts, level1, refunded1, level2, refunded2 = unpack('<I2BBI4I7I4I4I4I4', raw)
       ordinary = shape == 2 and now >= ts
-      local drained1 = (tick1 == 1 and now - ts or floor(now / tick1) - floor(ts / tick1)) * rate1
-      local drained2 = (tick2 == 1 and now - ts or floor(now / tick2) - floor(ts / tick2)) * rate2
+      local drained1, drained2 = (now - ts) * rate1, (now - ts) * rate2
       level1 = drained1 < level1 and level1 - drained1 or 0
       level2 = drained2 < level2 and level2 - drained2 or 0
     end
@@ -103,7 +99,7 @@ for s = first, final do
       local charged1, charged2 = level1 + cost1, level2 + cost2
       if not ordinary then
         replies[n] = OTHER
-      elseif charged1 > plan[2] and cost1 > 0 or charged2 > plan[5] and cost2 > 0 then
+      elseif charged1 > capacity1 and cost1 > 0 or charged2 > capacity2 and cost2 > 0 then
         replies[n] = pack('<BI4I4I4I4I4', 0, epoch, level1, refunded1, level2, refunded2)
       else
         level1, level2, changed = charged1, charged2, true
@@ -119,7 +115,7 @@ for s = first, final do
     end
   end
   if changed then
-    local ttl1, ttl2 = ceil(level1 / rate1) * tick1, ceil(level2 / rate2) * tick2
+    local ttl1, ttl2 = ceil(level1 / rate1), ceil(level2 / rate2)
     local ttl = ceil((ttl1 > ttl2 and ttl1 or ttl2) / 1000)
     call('PSETEX', key, string.format('%d', ttl > LEAST_TTL and ttl or LEAST_TTL),
       pack('<I2BBI4I7I4I4I4I4', page, paged_at, 2, epoch, now, level1, refunded1, level2, refunded2) .. layout)

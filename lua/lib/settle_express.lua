@@ -7,14 +7,14 @@ local operation, op_page, mark_epoch, since, reserved1, actual1, mark1, reserved
 local credit1, credit2, debt1, debt2 = 0, 0, actual1 - reserved1, actual2 - reserved2
 local same = epoch == mark_epoch
 if debt1 < 0 then
-  local bound = same and mark1 - refunded1 - (floor(now / tick1) - floor(since / tick1)) * rate1 or 0
+  local bound = same and mark1 - refunded1 - (now - since) * rate1 or 0
   credit1 = -debt1 < bound and -debt1 or bound
   if credit1 > level1 then credit1 = level1 end
   if credit1 < 0 then credit1 = 0 end
   debt1 = -credit1
 end
 if debt2 < 0 then
-  local bound = same and mark2 - refunded2 - (floor(now / tick2) - floor(since / tick2)) * rate2 or 0
+  local bound = same and mark2 - refunded2 - (now - since) * rate2 or 0
   credit2 = -debt2 < bound and -debt2 or bound
   if credit2 > level2 then credit2 = level2 end
   if credit2 < 0 then credit2 = 0 end

@@ -28,7 +28,6 @@ __all__ = (
     "decode_reset",
     "decode_settle",
     "encode_layout",
-    "packed",
     "reserve_terms",
     "settle_terms",
 )
@@ -66,7 +65,7 @@ def _i7(value: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class _Packed:
     """The parts of a layout that never change from call to call."""
 
     specs: bytes
@@ -77,10 +76,9 @@ class Packed:
 
 
 @lru_cache(maxsize=4096)
-def packed(layout: Layout) -> Packed:
-    """The parts of a layout, made once."""
+def _packed(layout: Layout) -> _Packed:
     drains = tuple(_i7(spec.rate) + spec.tick_us.to_bytes(3, "little") for spec in layout.specs)
-    return Packed(
+    return _Packed(
         specs=b"".join(map(_encode_spec, layout.specs)),
         limits=tuple(_i7(spec.capacity) + drain for spec, drain in zip(layout.specs, drains, strict=True)),
         drains=drains,
@@ -96,17 +94,17 @@ def _encode_spec(spec: BucketSpec) -> bytes:
 
 def encode_layout(layout: Layout) -> bytes:
     """The specs of a layout as they are stored with the levels."""
-    return packed(layout).specs
+    return _packed(layout).specs
 
 
 def reserve_terms(hold: Hold) -> bytes:
     """The terms of one scope for reserve.lua."""
-    return b"".join([_i7(cost) + limit for cost, limit in zip(hold.costs, packed(hold.layout).limits, strict=True)])
+    return b"".join([_i7(cost) + limit for cost, limit in zip(hold.costs, _packed(hold.layout).limits, strict=True)])
 
 
 def settle_terms(hold: Hold, actual: Sequence[int]) -> bytes:
     """The terms of one scope for settle.lua; `actual` is the real cost in units per bucket."""
-    buckets = zip(hold.costs, actual, hold.marks(), packed(hold.layout).drains, strict=True)
+    buckets = zip(hold.costs, actual, hold.marks(), _packed(hold.layout).drains, strict=True)
     return (
         hold.epoch.to_bytes(4, "little")
         + _i7(hold.at)

@@ -8,7 +8,7 @@ from struct import Struct
 from typing import Any, Final
 
 from ratelimit.core.limit import Layout
-from ratelimit.core.wire import OP_BYTES, packed
+from ratelimit.core.wire import OP_BYTES, encode_layout
 from ratelimit.errors import WireMismatch
 
 __all__ = (
@@ -30,6 +30,7 @@ NOT_ORDINARY: Final = 9
 _RESERVE: Final = Struct("<BII")
 _SETTLE: Final = Struct("<B8sHIQIIQIIQ")
 _COUNTS: Final = Struct("<BH")
+_TERMS: Final = Struct("<IIII")
 _OPENING: Final = Struct("<8sBQ")
 _ANSWER: Final = Struct("<BIIIII")
 
@@ -51,14 +52,14 @@ ExpressAnswer = tuple[int, int, int, int, int, int]
 @lru_cache(maxsize=4096)
 def is_narrow(layout: Layout) -> bool:
     """True for a layout that the express lane serves: requests and tokens per minute, as nearly all are."""
-    return layout.express and max(layout.capacities) < NARROW
+    return layout.express and max(*layout.capacities, *layout.rates) < NARROW
 
 
 @lru_cache(maxsize=4096)
 def encode_plan(layout: Layout) -> tuple[bytes, bytes]:
     """The specs of a layout and its terms."""
-    parts = packed(layout)
-    return parts.specs, b"".join(parts.limits)
+    (capacity0, capacity1), (rate0, rate1) = layout.capacities, layout.rates
+    return encode_layout(layout), _TERMS.pack(capacity0, rate0, capacity1, rate1)
 
 
 def decode_express(reply: object, op: bytes, operations: int) -> tuple[bool, int, Iterator[Any]]:
