@@ -181,7 +181,10 @@ class Coalescer:
     def _send(self, batch: list[Member]) -> None:
         if len(batch) == 1:
             batch[0].future.set_result(None)
-            return
+        else:
+            self._carry(batch)
+
+    def _carry(self, batch: list[Member]) -> None:
         self._busy.update(dict.fromkeys([member.stop.tag for member in batch], batch))
         task = asyncio.create_task(self._travel(batch))
         self._under_way.add(task)

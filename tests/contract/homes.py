@@ -97,6 +97,20 @@ def _plain(binary: RedisBinary) -> Kind_enter:
     return entered
 
 
+def _together(servers: Servers, stack: ExitStack, is_async: bool) -> tuple[Open, list[redis.Redis]]:
+    """Even who is alone goes by the scripts for several: so the whole contract holds for them too."""
+    open_limiter, nodes = _plain(redis_binaries()[0])(servers, stack, is_async)
+
+    def opened(**options: Any) -> Limiter | AsyncLimiter:
+        limiter = open_limiter(**options)
+        coalescer = getattr(limiter._backend, "_coalescer", None)
+        if coalescer is not None:
+            coalescer._send = coalescer._carry
+        return limiter
+
+    return opened, nodes
+
+
 def _unix(servers: Servers, stack: ExitStack, is_async: bool) -> tuple[Open, list[redis.Redis]]:
     server = servers.plain()
     return _from_url(server.unix_url, is_async), [server.client()]
@@ -163,6 +177,7 @@ Kind_enter = Callable[[Servers, ExitStack, bool], tuple[Open, list[redis.Redis]]
 _WAYS: dict[str, Kind_enter] = {
     "memory": _memory,
     **{binary.name: _plain(binary) for binary in redis_binaries()},
+    "together": _together,
     "unix": _unix,
     "client": _client(),
     "decoding-client": _client(decode_responses=True),
@@ -172,5 +187,11 @@ _WAYS: dict[str, Kind_enter] = {
     "cluster-client": _cluster_client,
     "fake": _fake,
 }
-KINDS = [Kind(name, is_async, way) for name, way in _WAYS.items() for is_async in (False, True)]
+_ASYNCIO_ONLY = {"together"}
+KINDS = [
+    Kind(name, is_async, way)
+    for name, way in _WAYS.items()
+    for is_async in (False, True)
+    if is_async or name not in _ASYNCIO_ONLY
+]
 ON_REDIS = [kind for kind in KINDS if kind.name not in ("memory", "fake")]
