@@ -51,6 +51,7 @@ def redis_cases(url: str, calls: int) -> Iterator[list[Case]]:
     with ExitStack() as stack:
         subjects, refused = prepare(url, calls)
         limiter = stack.enter_context(Limiter.from_url(url, plans=PLANS, policy=PATIENT))
+        certain = stack.enter_context(Limiter.from_url(url, plans=PLANS, policy=PATIENT, recheck=0))
         client: Any = stack.enter_context(redis.Redis.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0)))
         storage: Any = RedisStorage(url)
         stack.callback(storage.get_connection().close)
@@ -60,6 +61,7 @@ def redis_cases(url: str, calls: int) -> Iterator[list[Case]]:
             Case("acquire + settle", calls, sync_work.pair(limiter, subjects)),
             Case("peek", calls, sync_work.peek(limiter, subjects)),
             Case("refused acquire", calls, sync_work.refused(limiter, refused)),
+            Case("refused acquire, no memory", calls, sync_work.refused(certain, refused)),
             Case("bare EVALSHA", calls, _bare(client, subjects)),
             Case("limits fixed x 2", calls, sync_work.two_hits(fixed, subjects)),
             Case("limits sliding x 2", calls, sync_work.two_hits(sliding, subjects)),

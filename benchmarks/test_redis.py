@@ -40,6 +40,11 @@ def awaited_cases(server: RedisServer) -> Iterator[list[Case]]:
         yield cases
 
 
+@pytest.mark.benchmark(group="redis, sync, one caller")
+def test_sync_without_memory(measure: Measure, sync_cases: list[Case]) -> None:
+    measure(sync_cases, "refused acquire, no memory", 10)
+
+
 @every_case
 @pytest.mark.benchmark(group="redis, sync, one caller")
 def test_sync(measure: Measure, sync_cases: list[Case], name: str) -> None:

@@ -83,6 +83,7 @@ class AsyncLimiter:
         self._name = OpMaker(backend.retention)
         # In this process no answer can get lost, so operations need names only once they leave it.
         self._local = isinstance(backend, AsyncMemoryBackend)
+        self._recall = backend.recall if isinstance(backend, AsyncRedisBackend) else None
         self._lanes: dict[tuple[str, str | None, str | None], ExpressLane | RedisLane] = {}
         self.lines = Lines()
 
@@ -98,11 +99,12 @@ class AsyncLimiter:
         policy: RetryPolicy | None = None,
         max_connections: int = 32,
         coalesce: bool = True,
+        recheck: float = 1.0,
     ) -> Self:
         """A limiter on `memory://`, or on Redis by any URL that `ratelimit.backends.connect` lists.
 
         Connects with the first call. With `coalesce`, decisions and settlements of the same moment share a script call;
-        see `docs/redis.md`.
+        see `docs/redis.md`. Who was just refused is refused again without asking, for at most `recheck` seconds.
 
         Raises:
             ConfigError: a URL or an option that cannot be right.
@@ -119,6 +121,7 @@ class AsyncLimiter:
             policy=policy,
             max_connections=max_connections,
             coalesce=coalesce,
+            recheck=recheck,
         )
 
     @classmethod
@@ -133,15 +136,20 @@ class AsyncLimiter:
         policy: RetryPolicy | None = None,
         max_connections: int = 32,
         coalesce: bool = True,
+        recheck: float = 1.0,
     ) -> Self:
         """A limiter that connects as a redis.asyncio client does, over connections of its own without its retries.
 
         Raises:
-            ConfigError: not a client of redis.asyncio.
+            ConfigError: not a client of redis.asyncio, or an option that cannot be right.
         """
         policy = policy or RetryPolicy()
         backend = AsyncRedisBackend(
-            async_executor(client, policy, max_connections), policy=policy, retention=retention, coalesce=coalesce
+            async_executor(client, policy, max_connections),
+            policy=policy,
+            retention=retention,
+            coalesce=coalesce,
+            recheck=recheck,
         )
         return cls(backend, plans=plans, prefix=prefix, secret=secret)
 
@@ -264,6 +272,8 @@ class AsyncLimiter:
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
             return await self._wait(holds, check_timeout(timeout), on_error)
+        if self._recall is not None and self._recall.refusals and self._recall.refuses(holds):
+            raise RateLimited(decide(False, holds))
         op = None if self._local else self._name()
         if await self._backend.reserve(holds, op):
             return AsyncReservation(self, holds, op, on_error)

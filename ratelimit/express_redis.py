@@ -36,7 +36,7 @@ _ON_DEMAND = frozenset({"_holds", "_limiter", "_lock", "_on_error"})
 class RedisLane:
     """The way of one subject under one plan. Made on its first call, kept by the limiter."""
 
-    __slots__ = ("_most", "backend", "express", "layout", "limiter", "scope", "units")
+    __slots__ = ("_most", "backend", "express", "layout", "limiter", "recall", "refusals", "scope", "units")
 
     def __init__(
         self, limiter: AsyncLimiter, backend: AsyncRedisBackend, express: Express, key: str, layout: Layout
@@ -46,6 +46,8 @@ class RedisLane:
         self.backend = backend
         self.layout = layout
         self.limiter = limiter
+        self.recall = backend.recall
+        self.refusals = backend.recall.refusals
         self.scope = express.scope(key, layout)
         self.units = tuple(units for _, units in layout.prices)
 
@@ -61,6 +63,10 @@ class RedisLane:
             return None
         unit0, unit1 = self.units
         costs = cost0, cost1 = requests * unit0, tokens * unit1
+        if self.refusals:
+            known = self.refusals.refuses(self.scope.key, self.layout, costs, self.recall.clock())
+            if known is not None:
+                raise RateLimited(decide(False, [known]))
         began = time.monotonic()
         express = self.express
         operation = express.reserve(self.scope, cost0, cost1, began)
@@ -71,8 +77,12 @@ class RedisLane:
             return await self._reserve_alone(costs, began)
         now, (verdict, epoch, level0, refunded0, level1, refunded1) = answered
         if verdict == _ALLOWED:
+            if self.refusals:
+                self.recall.forget((self.scope.key,))
             return RedisLaneReservation(self, costs, now, epoch, (level0, level1), (refunded0, refunded1))
-        raise RateLimited(decide(False, [self.hold(costs, now, epoch, (level0, level1), (refunded0, refunded1))]))
+        holds = [self.hold(costs, now, epoch, (level0, level1), (refunded0, refunded1))]
+        self.recall.learn(holds, False, self.recall.sent(began))
+        raise RateLimited(decide(False, holds))
 
     async def _reserve_alone(self, costs: tuple[int, int], began: float) -> AsyncReservation:
         holds, op = [Hold(self.scope.key, self.layout, costs)], self.limiter._name()
@@ -168,6 +178,7 @@ class RedisLaneReservation(AsyncReservation):
             raise
         finally:
             self._settling = False
+            self._lane.recall.forget((self._lane.scope.key,))
             if self._done is not None:
                 self._done.set_result(None)
                 self._done = None

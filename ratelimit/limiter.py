@@ -59,6 +59,7 @@ class Limiter:
         self._name = OpMaker(backend.retention)
         # In this process no answer can get lost, so operations need names only once they leave it.
         self._local = isinstance(backend, MemoryBackend)
+        self._recall = backend.recall if isinstance(backend, RedisBackend) else None
         self._lanes: dict[tuple[str, str, str | None], ExpressLane] = {}
         self.lines = Lines()
         self._lines_lock = RLock()
@@ -75,10 +76,12 @@ class Limiter:
         policy: RetryPolicy | None = None,
         max_connections: int = 32,
         coalesce: bool = True,
+        recheck: float = 1.0,
     ) -> Self:
         """A limiter on `memory://`, or on Redis by any URL that `ratelimit.backends.connect` lists.
 
         Connects with the first call, except to a Cluster. `coalesce` is for asyncio: calls of threads never share one.
+        Who was just refused is refused again without asking, for at most `recheck` seconds; see `docs/redis.md`.
 
         Raises:
             ConfigError: a URL or an option that cannot be right.
@@ -96,6 +99,7 @@ class Limiter:
             policy=policy,
             max_connections=max_connections,
             coalesce=coalesce,
+            recheck=recheck,
         )
 
     @classmethod
@@ -110,14 +114,17 @@ class Limiter:
         policy: RetryPolicy | None = None,
         max_connections: int = 32,
         coalesce: bool = True,  # noqa: ARG003  # one option list for both faces
+        recheck: float = 1.0,
     ) -> Self:
         """A limiter that connects as a redis-py client does, over connections of its own without the client's retries.
 
         Raises:
-            ConfigError: not a client of redis-py.
+            ConfigError: not a client of redis-py, or an option that cannot be right.
         """
         policy = policy or RetryPolicy()
-        backend = RedisBackend(executor(client, policy, max_connections), policy=policy, retention=retention)
+        backend = RedisBackend(
+            executor(client, policy, max_connections), policy=policy, retention=retention, recheck=recheck
+        )
         return cls(backend, plans=plans, prefix=prefix, secret=secret)
 
     def __repr__(self) -> str:
@@ -183,6 +190,8 @@ class Limiter:
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
             return self._wait(holds, check_timeout(timeout), on_error)
+        if self._recall is not None and self._recall.refusals and self._recall.refuses(holds):
+            raise RateLimited(decide(False, holds))
         op = None if self._local else self._name()
         if self._backend.reserve(holds, op):
             return Reservation(self, holds, op, on_error)

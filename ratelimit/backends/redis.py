@@ -18,6 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from ratelimit.backends.base import Op, Retention, named
 from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, TryAgain, attempts
 from ratelimit.backends.failures import FOREIGN, drops_connection, translate
+from ratelimit.backends.recall import Recall
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
 from ratelimit.core.scope import open_scope
@@ -137,7 +138,11 @@ class ClusterExecutor:
 
 
 class RedisBackend:
-    """One script call per verb; see `docs/redis.md` for keys, wire format and failure rules."""
+    """One script call per verb; see `docs/redis.md` for keys, wire format and failure rules.
+
+    `recheck`: seconds for which `recall` trusts a refusal at most; 0, the default here, for never. `reserve` itself
+    always asks the server.
+    """
 
     def __init__(
         self,
@@ -146,6 +151,7 @@ class RedisBackend:
         policy: RetryPolicy | None = None,
         retention: Retention | None = None,
         virtual_clock: Clock | None = None,
+        recheck: float = 0.0,
     ) -> None:
         self._executor = executor
         self._policy = policy or RetryPolicy()
@@ -153,6 +159,7 @@ class RedisBackend:
         head = self.retention.head
         self._skew = head.skew_us
         self._calls = Calls(head, virtual_clock)
+        self.recall = Recall(recheck, virtual_clock)
         self._jitter = Random()
 
     def __repr__(self) -> str:
@@ -161,12 +168,17 @@ class RedisBackend:
     def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
         """As `Backend.reserve`."""
         op = named(op)
-        return decode_reserve(self._run(self._calls.reserve(holds, op)), op.id, holds)
+        sent = self.recall.clock()
+        allowed = decode_reserve(self._run(self._calls.reserve(holds, op)), op.id, holds)
+        return self.recall.learn(holds, allowed, sent)
 
     def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """As `Backend.settle`."""
         op = named(op)
-        return decode_settle(self._run(self._calls.settle(holds, actual, op)), op.id, holds)
+        try:
+            return decode_settle(self._run(self._calls.settle(holds, actual, op)), op.id, holds)
+        finally:
+            self.recall.forget([hold.key for hold in holds])
 
     def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""
@@ -179,7 +191,10 @@ class RedisBackend:
     def reset(self, keys: Sequence[str]) -> bool:
         """As `Backend.reset`."""
         op = os.urandom(OP_BYTES)
-        return decode_reset(self._run(self._calls.reset(keys, op)), op)
+        try:
+            return decode_reset(self._run(self._calls.reset(keys, op)), op)
+        finally:
+            self.recall.forget(keys)
 
     def close(self) -> None:
         """As `Backend.close`."""

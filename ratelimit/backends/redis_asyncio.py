@@ -21,6 +21,7 @@ from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, at
 from ratelimit.backends.coalesce import Coalescer
 from ratelimit.backends.express import Express
 from ratelimit.backends.failures import drops_connection, explain
+from ratelimit.backends.recall import Recall
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
 from ratelimit.core.scope import open_scope
@@ -155,6 +156,9 @@ class AsyncRedisBackend:
     With `coalesce`, reserves and settles of the same moment share one; on a Cluster those of one hash slot.
 
     `express` is the lane of ordinary operations, where there is one.
+
+    `recheck`: seconds for which `recall` trusts a refusal at most; 0, the default here, for never. `reserve` itself
+    always asks the server.
     """
 
     def __init__(
@@ -165,6 +169,7 @@ class AsyncRedisBackend:
         retention: Retention | None = None,
         virtual_clock: Clock | None = None,
         coalesce: bool = True,
+        recheck: float = 0.0,
     ) -> None:
         self._executor = executor
         self._policy = policy or RetryPolicy()
@@ -172,6 +177,7 @@ class AsyncRedisBackend:
         head = self.retention.head
         self._skew = head.skew_us
         self._calls = Calls(head, virtual_clock)
+        self.recall = Recall(recheck, virtual_clock)
         self._jitter = Random()
         self._first_timeout = min(self._policy.timeout, self._policy.deadline)
         self.express: Express | None = None
@@ -188,22 +194,31 @@ class AsyncRedisBackend:
     async def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
         """As `Backend.reserve`."""
         op = named(op)
-        return decode_reserve(await self._decide(self._calls.reserve(holds, op)), op.id, holds)
+        sent = self.recall.clock()
+        allowed = decode_reserve(await self._decide(self._calls.reserve(holds, op)), op.id, holds)
+        return self.recall.learn(holds, allowed, sent)
 
     async def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
         """As `Backend.settle`."""
         op = named(op)
-        return decode_settle(await self._decide(self._calls.settle(holds, actual, op)), op.id, holds)
+        try:
+            return decode_settle(await self._decide(self._calls.settle(holds, actual, op)), op.id, holds)
+        finally:
+            self.recall.forget([hold.key for hold in holds])
 
     async def reserve_alone(self, holds: Sequence[Hold], op: Op, began: float) -> bool:
         """As `Backend.reserve`, in a call of its own: for what the express lane has sent away since it `began`."""
-        return decode_reserve(await self._run(self._calls.reserve(holds, op), began), op.id, holds)
+        allowed = decode_reserve(await self._run(self._calls.reserve(holds, op), began), op.id, holds)
+        return self.recall.learn(holds, allowed, self.recall.sent(began))
 
     async def settle_alone(
         self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op, began: float
     ) -> Settlement:
         """As `Backend.settle`, in a call of its own."""
-        return decode_settle(await self._run(self._calls.settle(holds, actual, op), began), op.id, holds)
+        try:
+            return decode_settle(await self._run(self._calls.settle(holds, actual, op), began), op.id, holds)
+        finally:
+            self.recall.forget([hold.key for hold in holds])
 
     async def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""
@@ -216,7 +231,10 @@ class AsyncRedisBackend:
     async def reset(self, keys: Sequence[str]) -> bool:
         """As `Backend.reset`."""
         op = os.urandom(OP_BYTES)
-        return decode_reset(await self._run(self._calls.reset(keys, op)), op)
+        try:
+            return decode_reset(await self._run(self._calls.reset(keys, op)), op)
+        finally:
+            self.recall.forget(keys)
 
     async def close(self) -> None:
         """As `Backend.close`."""
