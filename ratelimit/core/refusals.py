@@ -11,8 +11,9 @@ back, can refuse for the server. Two things are uncertain, and both are settled 
   25 ms at first, twice as long each time it is confirmed, never longer than `recheck`. The first refusal earns none.
   Neither do answers that were under way together: they say the same because they are of the same moment.
 
-Levels that others have raised since are not seen either: a wait that is worked out here can be too short, never too
-long by more than a refund.
+What is told (standings, a wait) is of the earliest time that the server's clock can show, counted from the answer. So
+a wait is never too short for that reason, and too long by the time of the call at most. Levels that others have raised
+since are not seen either; that can make it too short.
 """
 
 from __future__ import annotations
@@ -38,11 +39,11 @@ _DRIFT: Final = 1_000
 
 
 class _Refused:
-    """The last refusal of a scope. `now` is the server's time of it, `sent` and `until` are local; all in us."""
+    """The last refusal of a scope. `now` is the server's time of it; the other times are local; all in us."""
 
-    __slots__ = ("now", "sent", "state", "until", "window")
+    __slots__ = ("came", "now", "sent", "state", "until", "window")
 
-    def __init__(self, hold: Hold, sent: int, until: int, window: int) -> None:
+    def __init__(self, hold: Hold, sent: int, came: int, window: int) -> None:
         self.state = ScopeState(
             epoch=hold.epoch,
             at=hold.at,
@@ -53,7 +54,9 @@ class _Refused:
         )
         self.now = hold.at - hold.lag
         self.sent = sent
-        self.until = until
+        self.came = came
+        # Counted from `sent`, so that no refund is overlooked for longer than the window.
+        self.until = max(came, sent + window)
         self.window = window
 
     def is_confirmed_by(self, hold: Hold) -> bool:
@@ -105,7 +108,7 @@ class Refusals(OrderedDict[str, _Refused]):
                 break
         else:
             return None
-        estimated = refused.now + elapsed
+        estimated = refused.now + max(0, now - refused.came)
         hold = Hold(key, layout, costs)
         hold.epoch, hold.refunded = state.epoch, state.refunded
         hold.at = max(estimated, state.at)
@@ -122,8 +125,7 @@ class Refusals(OrderedDict[str, _Refused]):
             if sent < known.until:
                 return
             window = min(self._most_us, max(_FIRST_US, 2 * known.window))
-        # Counted from `sent`, so that no refund is overlooked for longer than the window.
-        self[hold.key] = _Refused(hold, sent, max(now, sent + window), window)
+        self[hold.key] = _Refused(hold, sent, now, window)
         self.move_to_end(hold.key)
         if len(self) > REFUSALS_MAX:
             self.popitem(last=False)
