@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -47,13 +48,35 @@ class Acquisition:
         return self._begin().__await__()
 
     async def __aenter__(self) -> AsyncReservation:
-        self._reservation = await self._begin()
+        self._reservation = await self
         return self._reservation
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._reservation.__aexit__(kind, error, trace)
+
+
+class ExpressAcquisition(Acquisition):
+    """The same of a subject that has a lane: without a coroutine and a closure, which take as long as the rest."""
+
+    __slots__ = ("_lane", "_requests", "_tokens")
+
+    _lane: ExpressLane
+    _requests: int
+    _tokens: int
+
+    __init__ = object.__init__
+
+    def __await__(self) -> Generator[Any, Any, AsyncReservation]:
+        lane = self._lane
+        reservation: AsyncReservation | None = lane.reserve(self._requests, self._tokens)
+        if reservation is None:
+            general = lane.limiter._acquire(
+                lane.subject, lane.plan, lane.group, self._requests, self._tokens, {}, None, "refund_tokens"
+            )
+            reservation = yield from general.__await__()
+        return reservation
 
 
 class AsyncLimiter:
@@ -85,6 +108,8 @@ class AsyncLimiter:
         self._local = isinstance(backend, AsyncMemoryBackend)
         self._recall = backend.recall if isinstance(backend, AsyncRedisBackend) else None
         self._lanes: dict[tuple[str, str | None, str | None], ExpressLane | RedisLane] = {}
+        # Those in this process of subjects without a group, under the plan that came last: found in half the time.
+        self._shortest: dict[str, ExpressLane] = {}
         self.lines = Lines()
 
     @classmethod
@@ -184,7 +209,16 @@ class AsyncLimiter:
         **meters: int,
     ) -> Acquisition:
         """As `Limiter.acquire`: `reservation = await limiter.acquire(...)` or `async with limiter.acquire(...)`."""
-        return Acquisition(lambda: self._acquire(subject, plan, group, requests, tokens, meters, timeout, on_error))
+        if type(subject) is str and on_error == "refund_tokens" and not (meters or timeout or group):
+            lane = self._shortest.get(subject)
+            if lane is not None and lane.plan == plan:
+                acquisition: ExpressAcquisition = ExpressAcquisition()
+                acquisition._lane = lane
+                acquisition._requests = requests
+                acquisition._tokens = tokens
+                return acquisition
+        acquire = partial(self._acquire, subject, plan, group, requests, tokens, meters, timeout, on_error)
+        return Acquisition(acquire)
 
     async def try_acquire(
         self,
@@ -315,14 +349,18 @@ class AsyncLimiter:
             backend = self._backend.backend
             # As many as there are subjects with something used, and some to spare.
             most = LANES_LEAST + 2 * len(backend)
-            lane = ExpressLane(self, backend, self._intake.key(subject, group), layout, AsyncExpressReservation)
+            key, asked = self._intake.key(subject, group), (subject, name, group)
+            lane = ExpressLane(self, backend, key, layout, AsyncExpressReservation, asked)
         else:
             most = KEYS_MAX
             lane = open_redis_lane(self, self._backend, self._intake.key(subject, group), layout)
         if lane is not None:
             if len(self._lanes) >= most:
                 self._lanes.clear()
+                self._shortest.clear()
             self._lanes[(subject, group, name)] = lane
+            if name is not None and group is None and type(lane) is ExpressLane:
+                self._shortest[subject] = lane
         return lane
 
     def _seal(self, op: Op, holds: Sequence[Hold]) -> str:

@@ -60,7 +60,7 @@ class Limiter:
         # In this process no answer can get lost, so operations need names only once they leave it.
         self._local = isinstance(backend, MemoryBackend)
         self._recall = backend.recall if isinstance(backend, RedisBackend) else None
-        self._lanes: dict[tuple[str, str, str | None], ExpressLane] = {}
+        self._lanes: dict[str | tuple[str, str], ExpressLane] = {}
         self.lines = Lines()
         self._lines_lock = RLock()
 
@@ -175,13 +175,10 @@ class Limiter:
             ConfigError: an argument that cannot be right.
             BackendError: the backend could not decide.
         """
-        if (
-            self._local
-            and type(subject) is type(plan) is str
-            and not (meters or timeout)
-            and on_error == "refund_tokens"
-        ):
-            lane = self._lanes.get((subject, plan, group)) or self._open_lane(subject, plan, group)
+        if self._local and type(subject) is str and on_error == "refund_tokens" and not (meters or timeout):
+            lane = self._lanes.get(subject if group is None else (subject, group))
+            if lane is None or lane.plan != plan:
+                lane = self._open_lane(subject, plan, group)
             if lane is not None:
                 reservation: Reservation | None = lane.reserve(requests, tokens)
                 if reservation is not None:
@@ -197,9 +194,9 @@ class Limiter:
             return Reservation(self, holds, op, on_error)
         raise RateLimited(decide(False, holds))
 
-    def _open_lane(self, subject: str, plan: str, group: str | None) -> ExpressLane | None:
+    def _open_lane(self, subject: str, plan: str | Plan | None, group: str | None) -> ExpressLane | None:
         """The short way of a subject under a plan, where there is one."""
-        if not isinstance(self._backend, MemoryBackend):
+        if not isinstance(self._backend, MemoryBackend) or type(plan) is not str:
             return None
         layout = self._plans.resolve(plan).layout
         if not layout.express:
@@ -207,8 +204,9 @@ class Limiter:
         # As many as there are subjects with something used, and some to spare.
         if len(self._lanes) >= LANES_LEAST + 2 * len(self._backend):
             self._lanes.clear()
-        lane = ExpressLane(self, self._backend, self._intake.key(subject, group), layout, ExpressReservation)
-        self._lanes[(subject, plan, group)] = lane
+        key, asked = self._intake.key(subject, group), (subject, plan, group)
+        lane = ExpressLane(self, self._backend, key, layout, ExpressReservation, asked)
+        self._lanes[subject if group is None else (subject, group)] = lane
         return lane
 
     def try_acquire(

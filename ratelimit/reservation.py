@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from ratelimit.aio import AsyncLimiter
     from ratelimit.limiter import Limiter
 
-__all__ = ("AsyncReservation", "Reservation")
+__all__ = ("AsyncReservation", "Held", "Reservation")
 
 _log = logging.getLogger("ratelimit")
 
 
-class _Held:
+class Held:
     """What both kinds of reservation know."""
 
-    __slots__ = ("_exported", "_holds", "_on_error", "_op", "_settlement", "_wanted")
+    __slots__ = ("_exported", "_holds", "_limiter", "_lock", "_on_error", "_op", "_settlement", "_wanted")
 
     def __init__(self, holds: Sequence[Hold], op: Op | None, on_error: OnError) -> None:
         self._holds = holds
@@ -100,14 +100,14 @@ class _Held:
         return None
 
 
-class Reservation(_Held):
+class Reservation(Held):
     """Quota that is charged at an estimate until it is settled. Thread-safe; settles once.
 
     As a context manager, leaving the block unsettled keeps the estimate; by an exception, `on_error` decides. A settle
     that failed in the block is repeated on leaving it.
     """
 
-    __slots__ = ("_limiter", "_lock")
+    __slots__ = ()
 
     def __init__(self, limiter: Limiter, holds: Sequence[Hold], op: Op | None, on_error: OnError) -> None:
         super().__init__(holds, op, on_error)
@@ -170,10 +170,10 @@ class Reservation(_Held):
             _log.warning("a reservation could not be settled, its estimate stays charged: %s", unsettled)
 
 
-class AsyncReservation(_Held):
+class AsyncReservation(Held):
     """:class:`Reservation`, awaited. Any task may settle it; it settles once."""
 
-    __slots__ = ("_limiter", "_lock")
+    __slots__ = ()
 
     def __init__(self, limiter: AsyncLimiter, holds: Sequence[Hold], op: Op | None, on_error: OnError) -> None:
         super().__init__(holds, op, on_error)

@@ -132,6 +132,82 @@ def test_p8_the_express_lane_of_asyncio_is_the_same_way(sequence: list[tuple[int
         assert fast.limiter.peek(subject, plan="Lite") == slow.limiter.peek(subject, plan="Lite")
 
 
+class NamedSide(AsyncSide):
+    """An asyncio limiter that goes through its express lane by subject and plan, as callers write it."""
+
+    def acquire(self, subject: str, requests: int, tokens: int) -> object:
+        try:
+            reservation = run(self.asyncio.acquire(subject, plan="Lite", requests=requests, tokens=tokens))
+        except CostExceedsLimit as never:
+            return str(never)
+        except RateLimited as refused:
+            return refused.decision
+        self.express += isinstance(reservation, AsyncExpressReservation)
+        self.held.append(reservation)
+        return reservation.standings
+
+    def settle(self, index: int, requests: int, tokens: int | None) -> object:
+        if not self.held:
+            return None
+        settlement = run(self.held[index % len(self.held)].settle(requests=requests, tokens=tokens))
+        return settlement.standings, settlement.returned, settlement.repeated
+
+
+@settings(max_examples=400)
+@given(st.lists(steps, min_size=1, max_size=40))
+def test_p8_an_acquire_without_a_coroutine_is_the_same_way(sequence: list[tuple[int | str | None, ...]]) -> None:
+    """As above, for subjects under a plan's name."""
+    fast, slow = NamedSide(), Side(express=False)
+    for step in sequence:
+        assert fast.step(*step) == slow.step(*step)  # type: ignore[arg-type]
+    for subject in SUBJECTS:
+        assert fast.limiter.peek(subject, plan="Lite") == slow.limiter.peek(subject, plan="Lite")
+
+
+def test_an_acquire_of_asyncio_begins_when_it_is_awaited() -> None:
+    """Each time, and not before: also for a subject whose lane is known."""
+    limiter = AsyncLimiter(AsyncMemoryBackend())
+
+    def left() -> int:
+        return run(limiter.peek("ann", plan="Lite"))[0].remaining
+
+    run(limiter.acquire("ann", plan="Lite"))
+    later = limiter.acquire("ann", plan="Lite")
+    assert left() == 9
+    first, second = run(later), run(later)
+    assert left() == 8 - 1
+    assert first is not second
+    assert run(second.settle(requests=0)).returned["requests"] == 1
+    assert first.settlement is None
+
+
+@pytest.mark.parametrize(("requests", "tokens"), [(11, 0), (1, 60_001)])
+def test_a_cost_that_can_never_fit_stores_nothing(requests: int, tokens: int) -> None:
+    """Whoever asks for it under ever new names does not fill the memory."""
+    backend = MemoryBackend()
+    with pytest.raises(CostExceedsLimit):
+        Limiter(backend).acquire("ann", plan="Lite", requests=requests, tokens=tokens)
+    with pytest.raises(CostExceedsLimit):
+        run(AsyncLimiter(AsyncMemoryBackend(backend)).acquire("ann", plan="Lite", requests=requests, tokens=tokens))
+    assert len(backend) == 0
+
+
+def test_a_subject_has_one_lane_whatever_it_is_asked_for() -> None:
+    """By spellings, groups and plans in turn: each call is decided under its own, as on the general way."""
+    asked = [("Lite", None), ("lite", None), ("Pro", None), ("Lite", "org"), ("lite", None), ("Lite", None)]
+    limiter, asyncio = Limiter(MemoryBackend()), AsyncLimiter(AsyncMemoryBackend())
+    general = Limiter(MemoryBackend(clock=ManualClock()))
+    for plan, group in asked:
+        expected = general.acquire("ann", plan=plan, group=group, on_error="keep").standings
+        for made in (
+            limiter.acquire("ann", plan=plan, group=group),
+            run(asyncio.acquire("ann", plan=plan, group=group)),
+        ):
+            assert [(at.plan, at.amount, at.remaining) for at in made.standings] == [
+                (at.plan, at.amount, at.remaining) for at in expected
+            ]
+
+
 def test_the_express_lane_of_asyncio_is_taken() -> None:
     """By a single scope under a plan of requests and tokens, and by a subject under a plan's name."""
     side = AsyncSide()
