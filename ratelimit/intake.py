@@ -38,6 +38,7 @@ STANDARD_METERS: Final = frozenset({"requests", "tokens", "input_tokens", "outpu
 """Meters that any call may name, whether the plan limits them or not. Any other must be one that a plan limits."""
 KEYS_MAX: Final = 65_536
 """Subjects whose key, or whose lane to Redis, is remembered."""
+_ORDINARY: Final = ("requests", "tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,10 @@ class Intake:
             ConfigError: an amount, subject, plan, group or meter that cannot be right.
             CostExceedsLimit: a cost larger than a bucket.
         """
+        if type(who) is str and type(requests) is type(tokens) is int and not meters:
+            hold = self._ordinary(who, self._layout(plan), group, requests, tokens)
+            if hold is not None:
+                return [hold]
         amounts = {"requests": requests, "tokens": tokens, **meters}
         check_amounts(amounts)
         if isinstance(who, str):
@@ -111,6 +116,17 @@ class Intake:
             _check_group(holds)
         check_meters(holds, amounts)
         return holds
+
+    def _ordinary(self, who: str, layout: Layout, group: str | None, requests: int, tokens: int) -> Hold | None:
+        """The hold of nearly every call, in half the time: requests and tokens, both limited, and both may fit."""
+        if layout.meters != _ORDINARY:
+            return None
+        (_, unit0), (_, unit1) = layout.prices
+        capacity0, capacity1 = layout.capacities
+        costs = [requests * unit0, tokens * unit1]
+        if 0 <= costs[0] <= capacity0 and 0 <= costs[1] <= capacity1:
+            return Hold(self.key(who, group), layout, costs)
+        return None
 
     def _hold(self, scope: Scope, layout: Layout, group: str | None, amounts: Mapping[str, int]) -> Hold:
         if scope.amounts is not None:

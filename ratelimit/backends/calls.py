@@ -166,7 +166,7 @@ class TryAgain(Exception):
         super().__init__(str(error))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as above
 class Attempt:
     """What a driver is to do next: wait `pause` seconds, then execute the command within `timeout` seconds."""
 
