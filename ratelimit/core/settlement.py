@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ratelimit.core.decision import Standing, standings
@@ -21,11 +21,19 @@ Outcome = tuple[int, int, Sequence[int], Sequence[int]]
 
 
 class Settlement:
-    """The outcome of a settle. `repeated`: it had been done before, and had no effect now."""
+    """The outcome of a settle. `repeated`: it had been done before, and had no effect now.
+
+    Most callers never look further: outcomes given as a function are worked out when somebody asks.
+    """
 
     __slots__ = ("_holds", "_outcomes", "repeated")
 
-    def __init__(self, holds: Sequence[_HasLayout], outcomes: Sequence[Outcome], repeated: bool) -> None:
+    def __init__(
+        self,
+        holds: Sequence[_HasLayout],
+        outcomes: Sequence[Outcome] | Callable[[], Sequence[Outcome]],
+        repeated: bool,
+    ) -> None:
         self._holds = holds
         self._outcomes = outcomes
         self.repeated = repeated
@@ -33,6 +41,8 @@ class Settlement:
     @property
     def outcomes(self) -> Sequence[Outcome]:
         """In units, per scope; empty when the estimate was kept without asking the backend."""
+        if callable(self._outcomes):
+            self._outcomes = self._outcomes()
         return self._outcomes
 
     @property
@@ -40,7 +50,7 @@ class Settlement:
         """Where every limit stands after the settlement; empty when the backend was not asked."""
         return tuple(
             standing
-            for hold, (at, lag, levels, _) in zip(self._holds, self._outcomes, strict=False)
+            for hold, (at, lag, levels, _) in zip(self._holds, self.outcomes, strict=False)
             for standing in standings(hold.layout, at, lag, levels, None)
         )
 
@@ -48,7 +58,7 @@ class Settlement:
     def returned(self) -> Mapping[str, int]:
         """Amounts given back, per meter (the least over its limits, in whole ones). What had drained is not."""
         returned: dict[str, int] = {}
-        for hold, (_, _, _, given) in zip(self._holds, self._outcomes, strict=False):
+        for hold, (_, _, _, given) in zip(self._holds, self.outcomes, strict=False):
             for spec, credit in zip(hold.layout.specs, given, strict=True):
                 amount = credit // spec.units
                 returned[spec.meter] = min(amount, returned.get(spec.meter, amount))
