@@ -97,8 +97,8 @@ class ExpressLane:
         if not (type(requests) is type(tokens) is int and requests >= 0 <= tokens):
             return None
         cost0, cost1 = requests * self.unit0, tokens * self.unit1
-        reservation = self._kind()
-        lock, clock_ns = self.lock, self.clock_ns  # as locals: Python calls what a slot holds more slowly
+        lock, clock_ns, kind = self.lock, self.clock_ns, self._kind  # Python calls what a slot holds more slowly
+        reservation = kind()
         try:
             lock.acquire()
             now = clock_ns() // 1000

@@ -86,7 +86,7 @@ class PoolExecutor:
         connection = self._take()
         good = False
         try:
-            # Packed here: what redis-py does around hiredis costs three times as much as hiredis.
+            # Packed here: what redis-py does around hiredis takes 2 us of the 28 that a decision would cost the client.
             command = pack_command(attempt.call.command(by_text=attempt.by_text))  # type: ignore[arg-type]  # of any size
             connection.send_packed_command([command], check_health=False)
             # The socket's own timeout is that of a whole attempt; the last one may have less left.
