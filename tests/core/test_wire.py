@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ratelimit.core.hold import Hold
 from ratelimit.core.limit import TICKS_US
 from ratelimit.core.wire import (
     Head,
@@ -93,6 +94,21 @@ def test_settle_terms_are_11_bytes_and_31_per_bucket() -> None:
         + i7(1)
         + b"\x01\0\0"
     )
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_the_terms_of_a_scope_are_those_of_its_buckets(count: int) -> None:
+    """One after the other, however many there are: two are written out for speed."""
+    limits = [("requests", 60, MINUTE), ("tokens", 100_000_007, MINUTE), ("tokens", 5, 86_400_000_000)][:count]
+    costs, levels, refunded, real = [5, 6, 7], [10, 2**40, 30], [1, 2, 3], [4, 9, 0]
+
+    def hold(i: int, j: int) -> Hold:
+        return answered(costs[i:j], levels[i:j], of=layout(*limits[i:j]), refunded=refunded[i:j])
+
+    each = [(hold(i, i + 1), real[i : i + 1]) for i in range(count)]
+    whole = hold(0, count)
+    assert reserve_terms(whole) == b"".join(reserve_terms(one) for one, _ in each)
+    assert settle_terms(whole, real[:count])[11:] == b"".join(settle_terms(one, own)[11:] for one, own in each)
 
 
 @given(
