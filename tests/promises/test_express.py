@@ -192,7 +192,7 @@ def test_a_cost_that_can_never_fit_stores_nothing(requests: int, tokens: int) ->
     assert len(backend) == 0
 
 
-def test_a_subject_has_one_lane_whatever_it_is_asked_for() -> None:
+def test_a_subject_is_decided_under_the_plan_that_was_named() -> None:
     """By spellings, groups and plans in turn: each call is decided under its own, as on the general way."""
     asked = [("Lite", None), ("lite", None), ("Pro", None), ("Lite", "org"), ("lite", None), ("Lite", None)]
     limiter, asyncio = Limiter(MemoryBackend()), AsyncLimiter(AsyncMemoryBackend())
