@@ -15,7 +15,8 @@ from benchmarks.middleware import middleware_rows
 from benchmarks.results import Row, print_table, write_json
 from benchmarks.scaling import memory_scaling_rows, redis_scaling_rows
 from benchmarks.script import script_rows
-from benchmarks.speed import asyncio_rows, memory_rows, redis_rows
+from benchmarks.side_by_side import asyncio_rows, sync_rows, together_in_memory_rows
+from benchmarks.speed import memory_rows
 from benchmarks.streams import stream_rows
 from tests.servers import RedisServer, redis_binaries
 
@@ -42,9 +43,9 @@ def _scaling(options: argparse.Namespace) -> list[Row]:
 
 
 _SECTIONS: dict[str, Section] = {
-    "memory": lambda options: memory_rows(_rounds(options, 50)),
-    "redis": lambda options: _served(lambda server: redis_rows(server, _rounds(options, 50))),
-    "asyncio": lambda options: _served(lambda server: asyncio_rows(server, _rounds(options, 40))),
+    "memory": lambda options: memory_rows(_rounds(options, 50)) + together_in_memory_rows(_rounds(options, 11)),
+    "redis": lambda options: _served(lambda server: sync_rows(server, _rounds(options, 15))),
+    "asyncio": lambda options: _served(lambda server: asyncio_rows(server, _rounds(options, 11))),
     "script": lambda options: _served(lambda server: script_rows(server, _rounds(options, 25))),
     "bytes": lambda options: _served(
         lambda server: footprint_rows(server, [10_000] if options.quick else [10_000, 100_000])

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Callable, Sequence
 from itertools import count
 
+import throttled
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter, SlidingWindowCounterRateLimiter
 
 from benchmarks import sync_work
 from benchmarks.interleave import Case
+from benchmarks.peers import aiolimiter_decide, pyrate_make, throttled_make, throttled_store
 from benchmarks.plans import DRAIN_S, DRAINED, ESTIMATE, PLANS, fill_up, names, preload
+from benchmarks.worker import take_turns
 from ratelimit import Limiter
 
 __all__ = ("memory_cases",)
@@ -56,7 +61,7 @@ def memory_cases(calls: int) -> list[Case]:
     fill_up(limiter, full)
     subjects, refused = busy * (calls // _SUBJECTS), full * (calls // _SUBJECTS)
     fixed, sliding = FixedWindowRateLimiter(MemoryStorage()), SlidingWindowCounterRateLimiter(MemoryStorage())
-    new = Newcomers(calls)
+    new, store = Newcomers(calls), throttled_store("memory://", throttled)
     return [
         Case("acquire", calls, sync_work.acquire(limiter, subjects)),
         Case("acquire + settle", calls, sync_work.pair(limiter, subjects)),
@@ -68,4 +73,14 @@ def memory_cases(calls: int) -> list[Case]:
         Case("limits fixed x 2", calls, sync_work.two_hits(fixed, subjects)),
         Case("limits fixed x 2, new", calls, new.work, new.theirs),
         Case("limits sliding x 2", calls, sync_work.two_hits(sliding, subjects)),
+        Case("throttled GCRA x 2", calls, throttled_make(store, "gcra")(subjects)),
+        Case("throttled token bucket x 2", calls, throttled_make(store, "token_bucket")(subjects)),
+        Case("pyrate state x 2", calls, pyrate_make(None)(subjects)),
+        Case("aiolimiter x 2", calls, _awaited(subjects)),
     ]
+
+
+def _awaited(subjects: Sequence[str]) -> Callable[[], None]:
+    """aiolimiter has no sync face: it gets a loop, which is entered once a pass."""
+    runner, decide = asyncio.Runner(), aiolimiter_decide()
+    return lambda: runner.run(take_turns(decide, subjects, 1))

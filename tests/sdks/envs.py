@@ -7,7 +7,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,22 +22,22 @@ class SdkNotInstalledError(RuntimeError):
     """pip could not install an SDK; the message ends with what it said."""
 
 
-def installed(name: str, version: str) -> Path:
-    """The folder that holds this version of an SDK; installs it there if it is not there yet.
+def installed(name: str, version: str, *beside: str, root: Path = _FOLDER, pins: Path = _PINS) -> Path:
+    """The folder that holds this version of an SDK; installs it there if it is not there yet, with what is `beside` it.
 
     Raises:
         SdkNotInstalledError: pip failed, or this interpreter has none.
     """
     # What is compiled fits one interpreter only, and other pins are another environment.
-    made_of = hashlib.sha256(_PINS.read_bytes() + sys.version.encode()).hexdigest()[:8]
-    folder = _FOLDER / f"{name}-{version}-{made_of}"
-    _FOLDER.mkdir(exist_ok=True)
+    made_of = hashlib.sha256(pins.read_bytes() + " ".join([*beside, sys.version]).encode()).hexdigest()[:8]
+    folder = root / f"{name}-{version}-{made_of}"
+    root.mkdir(exist_ok=True)
     with _alone(folder.with_suffix(f"{folder.suffix}.lock")):
         if not folder.exists():
             # Renamed when all of it is there: a folder of that name is whole.
             partial = folder.with_suffix(f"{folder.suffix}.partial")
             shutil.rmtree(partial, ignore_errors=True)
-            _install(f"{name}=={version}", partial)
+            _install([f"{name}=={version}", *beside], partial, pins)
             partial.rename(folder)
     return folder
 
@@ -47,7 +47,7 @@ def environment(folder: Path, home: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(folder), "HOME": str(home), "PYTHONUTF8": "1"}
 
 
-def _install(requirement: str, target: Path) -> None:
+def _install(requirements: Sequence[str], target: Path, pins: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -59,10 +59,12 @@ def _install(requirement: str, target: Path) -> None:
         ":all:",
     ]
     # Compiling all modules takes as long as installing them; few are ever imported, and Python compiles those.
-    command += ["--no-compile", "--constraint", str(_PINS), "--target", str(target), requirement]
+    command += ["--no-compile", "--constraint", str(pins), "--target", str(target), *requirements]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     if done.returncode:
-        raise SdkNotInstalledError(f"{requirement} was not installed: {' '.join(command)}\n{done.stdout}{done.stderr}")
+        raise SdkNotInstalledError(
+            f"{requirements[0]} was not installed: {' '.join(command)}\n{done.stdout}{done.stderr}"
+        )
 
 
 @contextmanager
