@@ -8,10 +8,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.docs import write_docs
 from benchmarks.footprint import footprint_rows
 from benchmarks.goodput import TRACES, goodput_rows
 from benchmarks.machine import machine
 from benchmarks.middleware import middleware_rows
+from benchmarks.plot import plot
 from benchmarks.results import Row, print_table, write_json
 from benchmarks.scaling import memory_scaling_rows, redis_scaling_rows
 from benchmarks.script import script_rows
@@ -43,9 +45,11 @@ def _scaling(options: argparse.Namespace) -> list[Row]:
 
 
 _SECTIONS: dict[str, Section] = {
-    "memory": lambda options: memory_rows(_rounds(options, 50)) + together_in_memory_rows(_rounds(options, 11)),
+    "memory": lambda options: (
+        memory_rows(_rounds(options, 50)) + together_in_memory_rows(_rounds(options, 9), quick=options.quick)
+    ),
     "redis": lambda options: _served(lambda server: sync_rows(server, _rounds(options, 15))),
-    "asyncio": lambda options: _served(lambda server: asyncio_rows(server, _rounds(options, 11))),
+    "asyncio": lambda options: _served(lambda server: asyncio_rows(server, _rounds(options, 9), quick=options.quick)),
     "script": lambda options: _served(lambda server: script_rows(server, _rounds(options, 25))),
     "bytes": lambda options: _served(
         lambda server: footprint_rows(server, [10_000] if options.quick else [10_000, 100_000])
@@ -61,8 +65,14 @@ _WITHOUT_REDIS = {"memory", "streams", "goodput"}
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the rounds, and 100,000 subjects at most")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="a fifth of the rounds, 100,000 subjects at most, and asyncio on uvloop in one process only",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows to FILE too")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the rows on speed; FILE ends in .svg or .png")
+    parser.add_argument("--docs", action="store_true", help="write tables, JSON and picture to docs/performance.*")
     parser.add_argument("--only", nargs="+", choices=_SECTIONS, metavar="NAME", help=f"of {', '.join(_SECTIONS)}")
     parser.add_argument(
         "--subjects", type=_populations, metavar="N,N", help="numbers of subjects to compare in scaling, smallest first"
@@ -74,7 +84,10 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="traces to replay in goodput, not those of traces/",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.docs and (options.quick or options.only):
+        parser.error("--docs writes everything that the page shows: leave out --quick and --only")
+    return options
 
 
 def _populations(text: str) -> list[int]:
@@ -99,6 +112,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print_table(rows, facts)
     if options.json:
         write_json(options.json, rows, facts)
+    if options.plot:
+        plot(options.plot, rows, facts)
+    if options.docs:
+        write_docs(rows, facts)
     print(f"{time.monotonic() - started:4.0f} s in all", file=sys.stderr)
 
 

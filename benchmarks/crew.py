@@ -17,7 +17,7 @@ from benchmarks.interleave import Timing
 from benchmarks.plans import names
 from tests.sdks.envs import SdkNotInstalledError, environment, installed
 
-__all__ = ("Crew", "Face", "Loop", "litellm", "ours")
+__all__ = ("LITELLM", "Crew", "Face", "Loop", "litellm", "ours")
 
 Face = Literal["sync", "asyncio"]
 Loop = Literal["uvloop", "asyncio"]

@@ -1,8 +1,8 @@
 """LiteLLM's limiter hook as a contestant: runs in an environment that holds LiteLLM, and nothing of ours but `worker`.
 
 A decision is its pre-call hook, a reconciliation its success callback, as the proxy calls them for one chat completion
-of one key with both limits. Around them is nothing else of the proxy: of its server module the hook reads settings only,
-so an empty stand-in takes the place of that module and of everything that it would import.
+of one key with both limits. Around them is nothing else of the proxy: of its server module the hook reads settings, so
+an empty stand-in takes the place of that module and of everything that it would import.
 """
 
 from __future__ import annotations

@@ -7,25 +7,27 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.crew import LITELLM
 from tests.servers import RedisBinary
 
 __all__ = ("machine",)
 
 
-_WEB = ("uvicorn", "httptools", "uvloop", "orjson", "msgspec", "starlette", "slowapi")
+_PEERS = ("hiredis", "uvloop", "limits", "throttled-py", "pyrate-limiter", "aiolimiter")
+_WEB = ("uvicorn", "httptools", "orjson", "msgspec", "starlette", "slowapi")
 
 
 def machine(server: RedisBinary | None, *, web: bool = False) -> dict[str, str]:
     """Name and version of everything that counts; the server, and what web sections use, only if it took part."""
-    versions = {name: version(name) for name in ("redis", "hiredis", "limits")}
+    versions = {name: version(name) for name in ("redis", *_PEERS)}
     return {
         "cores": f"{os.cpu_count()} x {_cpu()}",
         "system": f"{platform.system()} {platform.machine()}",
         platform.python_implementation(): platform.python_version(),
         **({"server": server.name} if server else {}),
         "redis-py": versions["redis"],
-        "hiredis": versions["hiredis"],
-        "limits": versions["limits"],
+        **{name: versions[name] for name in _PEERS},
+        "LiteLLM": LITELLM,
         **({name: version(name) for name in _WEB} if web else {}),
     }
 

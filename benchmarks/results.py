@@ -11,7 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ("Figure", "Row", "at_least", "at_most", "print_table", "write_json")
+__all__ = ("Figure", "Row", "at_least", "at_most", "digits", "print_table", "write_json")
 
 _WIDTH = 120
 
@@ -81,8 +81,8 @@ def print_table(rows: Sequence[Row], machine: Mapping[str, str]) -> None:
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         f"  {row.name}",
-        f"{_digits(row.value)} {row.unit}",
-        "" if row.cpu is None else f"{_digits(row.cpu)} µs",
+        f"{digits(row.value)} {row.unit}",
+        "" if row.cpu is None else f"{digits(row.cpu)} µs",
         "" if row.ratio is None else f"{row.ratio:.2f}",
         row.against,
         "" if row.figure is None else str(row.figure),
@@ -90,7 +90,8 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
+    """Three digits, or all that stand before the point."""
     return f"{value:.2f}" if value < 10 else f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 

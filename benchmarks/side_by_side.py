@@ -146,15 +146,16 @@ def sync_rows(server: RedisServer, rounds: int) -> list[Row]:
     return [row for stage in _SYNC for row in _stage_rows(stage, server.url, server, rounds)]
 
 
-def asyncio_rows(server: RedisServer, rounds: int) -> list[Row]:
-    """One caller, 100 and 1,000 tasks; both event loops; one process and four."""
+def asyncio_rows(server: RedisServer, rounds: int, *, quick: bool) -> list[Row]:
+    """One caller, 100 and 1,000 tasks; both event loops; one process and four. If `quick`, uvloop and one process."""
     prepare(server.url, 100)
-    return [row for stage in (*_ASYNCIO, _FOUR) for row in _stage_rows(stage, server.url, server, rounds)]
+    stages = _ASYNCIO[:1] if quick else (*_ASYNCIO, _FOUR)
+    return [row for stage in stages for row in _stage_rows(stage, server.url, server, rounds)]
 
 
-def together_in_memory_rows(rounds: int) -> list[Row]:
-    """In one process, awaited."""
-    return [row for stage in _MEMORY for row in _stage_rows(stage, "memory://", None, rounds)]
+def together_in_memory_rows(rounds: int, *, quick: bool) -> list[Row]:
+    """In one process, awaited; if `quick`, on uvloop only."""
+    return [row for stage in _MEMORY[: 1 if quick else 2] for row in _stage_rows(stage, "memory://", None, rounds)]
 
 
 def _stage_rows(stage: Stage, url: str, server: RedisServer | None, rounds: int) -> list[Row]:
