@@ -37,6 +37,7 @@ def plot(path: Path, rows: Sequence[Row], machine: Mapping[str, str]) -> None:
     axes = list(grid.flat)
     for one, (title, rates) in zip(axes, panels.items(), strict=False):
         _panel(one, title, rates)
+        one.set_xlim(*_reach([panel for name, panel in panels.items() if name[:5] == title[:5]]))
     for empty in axes[len(panels) :]:
         empty.axis("off")
     figure.suptitle("Decisions per second on one machine (acquire + settle: pairs), logarithmic; more is better")
@@ -55,12 +56,18 @@ def _panels(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
     return panels
 
 
+def _reach(panels: Sequence[Mapping[str, float]]) -> tuple[float, float]:
+    """One scale for all panels on memory, and one for all on Redis, so that bars can be compared between them."""
+    rates = [rate for panel in panels for rate in panel.values()]
+    return min(rates) / 2, max(rates) * 6
+
+
 def _panel(axes: Any, title: str, rates: Mapping[str, float]) -> None:
     order = sorted(rates, key=lambda name: rates[name])
     bars = axes.barh(order, [rates[name] for name in order], color=[_colour(name) for name in order])
     axes.bar_label(bars, [f"{rates[name]:,.0f}" for name in order], padding=2, fontsize=8)
     axes.set_xscale("log")
-    axes.set_xlim(min(rates.values()) / 2, max(rates.values()) * 4)
+    axes.xaxis.set_minor_formatter(importlib.import_module("matplotlib.ticker").NullFormatter())
     axes.set_title(title, fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="x", alpha=0.3)
