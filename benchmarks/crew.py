@@ -93,7 +93,7 @@ def litellm(url: str, loop: Loop, processes: int = 1) -> Iterator[Crew | str]:
             folder = installed(
                 "litellm", LITELLM, *_BESIDE, root=_ROOT / ".bench-envs", pins=_HERE / "litellm_pins.txt"
             )
-        except SdkNotInstalledError as error:
+        except (SdkNotInstalledError, subprocess.TimeoutExpired) as error:
             lines = str(error).strip().splitlines()
             yield f"LiteLLM is left out: {lines[0]}: {lines[-1]}"
             return

@@ -244,6 +244,8 @@ def _row(situation: Situation, timings: dict[str, Served], aim: Aim) -> Row:
     )
 
 
+_SERVER_US: Final = 6
+"""What a coalesced decision may cost the server."""
 _ON_SERVER: Final = {PAIR: at_most(0.6), PAIR + _APART: at_most(1.2)}
 """Cost of a pair's scripts beside those of LiteLLM's pair, in batches and one by one."""
 
@@ -256,12 +258,14 @@ def _server_rows(situation: Situation, timings: dict[str, Served]) -> Iterator[R
 def _process_rows(section: str, timings: dict[str, Served]) -> Iterator[Row]:
     """What INFO says of the server's process: reading, writing and all."""
     for name, timing in timings.items():
-        figure = at_most(6) if name == ALONE else None
+        figure = at_most(_SERVER_US) if name == ALONE else None
         yield Row(section=section, name=name, value=median(timing.server), figure=figure)
 
 
 def _scripts_rows(section: str, timings: dict[str, Served]) -> Iterator[Row]:
-    """What INFO says of EVALSHA."""
+    """What INFO says of EVALSHA, and how that compares with the one that reconciles too."""
+    if ALONE in timings:
+        yield Row(section=section, name=ALONE, value=median(timings[ALONE].scripts), figure=at_most(_SERVER_US))
     for name, timing in timings.items():
         if not median(timing.scripts):
             continue

@@ -8,9 +8,11 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.crew import Crew
+from benchmarks import crew as crews
+from benchmarks.crew import Crew, litellm
 from benchmarks.interleave import Timing
 from benchmarks.worker import take_turns
+from tests.sdks.envs import SdkNotInstalledError
 
 _CONTESTANTS = """
 from benchmarks.worker import serve_sync
@@ -38,6 +40,15 @@ def test_a_pass_is_timed_in_every_process() -> None:
 def test_a_contestant_that_fails_is_not_measured() -> None:
     with _crew(1) as crew, pytest.raises(AssertionError, match="ZeroDivisionError"):
         crew.run(Timing(), "bad", tasks=1, calls=100)
+
+
+def test_without_litellm_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise SdkNotInstalledError("litellm was not installed: pip install\nERROR: no network")
+
+    monkeypatch.setattr(crews, "installed", fails)
+    with litellm("memory://", "uvloop") as left_out:
+        assert left_out == "LiteLLM is left out: litellm was not installed: pip install: ERROR: no network"
 
 
 @pytest.mark.parametrize("tasks", [1, 7, 100])
