@@ -52,6 +52,7 @@ def prepare(url: str, calls: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
 def sync_contestants(url: str, stack: ExitStack) -> dict[str, SyncMake]:
     """Everyone who can decide on this Redis, whose subjects are busy. A contestant more is a line."""
     limiter = stack.enter_context(Limiter.from_url(url, plans=PLANS, policy=PATIENT))
+    asking = stack.enter_context(Limiter.from_url(url, plans=PLANS, policy=PATIENT, recheck=0))
     client: Any = stack.enter_context(redis.Redis.from_url(url, protocol=2, retry=Retry(NoBackoff(), 0)))
     storage: Any = RedisStorage(url)
     stack.callback(storage.get_connection().close)
@@ -61,6 +62,7 @@ def sync_contestants(url: str, stack: ExitStack) -> dict[str, SyncMake]:
         "acquire + settle": partial(sync_work.pair, limiter),
         "peek": partial(sync_work.peek, limiter),
         "refused acquire": _refused(limiter),
+        "refused acquire, no memory": _refused(asking),
         "bare PING": _ping(client),
         "bare EVALSHA": _bare(client),
         "limits fixed x 2": partial(sync_work.two_hits, FixedWindowRateLimiter(storage)),
