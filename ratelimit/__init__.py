@@ -19,6 +19,7 @@ from ratelimit.errors import (
     WireMismatch,
 )
 from ratelimit.intake import Scope
+from ratelimit.leases import Leases
 from ratelimit.limiter import Limiter
 from ratelimit.plans import Limit, Plan, PlanRegistry, TokenWeights
 from ratelimit.reservation import AsyncReservation, Reservation
@@ -32,6 +33,7 @@ __all__ = (
     "ConfigError",
     "CostExceedsLimit",
     "Decision",
+    "Leases",
     "Limit",
     "Limiter",
     "Plan",

@@ -27,6 +27,8 @@ from ratelimit.errors import RateLimited
 from ratelimit.express import EXPRESS_METERS, LANES_LEAST, AsyncExpressReservation, ExpressLane
 from ratelimit.express_redis import RedisLane, open_redis_lane
 from ratelimit.intake import KEYS_MAX, Intake, OpMaker, Scope, check_timeout
+from ratelimit.leases import Leases
+from ratelimit.leases.tasks import TaskLeasing
 from ratelimit.on_error import OnError, check_on_error
 from ratelimit.plans import Plan, PlanRegistry
 from ratelimit.reservation import AsyncReservation
@@ -79,6 +81,24 @@ class ExpressAcquisition(Acquisition):
         return reservation
 
 
+class LeasedAcquisition(Acquisition):
+    """The same where there are leases: a coroutine is made only if the subject's slice does not have enough."""
+
+    __slots__ = ("_take",)
+
+    def __init__(
+        self, take: Callable[[], AsyncReservation | None], begin: Callable[[], Coroutine[Any, Any, AsyncReservation]]
+    ) -> None:
+        self._take = take
+        self._begin = begin
+
+    def __await__(self) -> Generator[Any, Any, AsyncReservation]:
+        leased = self._take()
+        if leased is None:
+            leased = yield from self._begin().__await__()
+        return leased
+
+
 class AsyncLimiter:
     """Decides whether a subject may spend, and corrects what it has spent. One per process serves all its tasks.
 
@@ -87,6 +107,7 @@ class AsyncLimiter:
         plans: the plans that names refer to: a registry, a plan file, or None for the four built-in plans.
         prefix: start of every key on the backend.
         secret: keys the digests that stand for subjects (and seals tokens): the same in all workers. At most 64 bytes.
+        leases: decide on busy subjects locally, see docs/leases.md; None: never. No effect in memory, which is local.
     """
 
     def __init__(
@@ -96,6 +117,7 @@ class AsyncLimiter:
         plans: PlanRegistry | str | Path | None = None,
         prefix: str = "rl",
         secret: str | bytes = b"",
+        leases: Leases | None = None,
     ) -> None:
         self._plans = (
             plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
@@ -111,6 +133,9 @@ class AsyncLimiter:
         # Those in this process of subjects without a group, under the plan that came last: found in half the time.
         self._shortest: dict[str, ExpressLane] = {}
         self.lines = Lines()
+        self._leasing: TaskLeasing | None = None
+        if leases is not None and isinstance(backend, AsyncRedisBackend):
+            self._leasing = TaskLeasing(self, backend, leases)
 
     @classmethod
     def from_url(
@@ -125,6 +150,7 @@ class AsyncLimiter:
         max_connections: int = 32,
         coalesce: bool = True,
         recheck: float = 1.0,
+        leases: Leases | None = None,
     ) -> Self:
         """A limiter on `memory://`, or on Redis by any URL that `ratelimit.backends.connect` lists.
 
@@ -147,6 +173,7 @@ class AsyncLimiter:
             max_connections=max_connections,
             coalesce=coalesce,
             recheck=recheck,
+            leases=leases,
         )
 
     @classmethod
@@ -162,6 +189,7 @@ class AsyncLimiter:
         max_connections: int = 32,
         coalesce: bool = True,
         recheck: float = 1.0,
+        leases: Leases | None = None,
     ) -> Self:
         """A limiter that connects as a redis.asyncio client does, over connections of its own without its retries.
 
@@ -176,7 +204,7 @@ class AsyncLimiter:
             coalesce=coalesce,
             recheck=recheck,
         )
-        return cls(backend, plans=plans, prefix=prefix, secret=secret)
+        return cls(backend, plans=plans, prefix=prefix, secret=secret, leases=leases)
 
     def __repr__(self) -> str:
         return f"<AsyncLimiter on {self._backend!r}>"
@@ -209,7 +237,8 @@ class AsyncLimiter:
         **meters: int,
     ) -> Acquisition:
         """As `Limiter.acquire`: `reservation = await limiter.acquire(...)` or `async with limiter.acquire(...)`."""
-        if type(subject) is str and on_error == "refund_tokens" and not (meters or timeout or group):
+        ordinary = on_error == "refund_tokens" and not (meters or timeout)
+        if ordinary and type(subject) is str and group is None:
             lane = self._shortest.get(subject)
             if lane is not None and lane.plan == plan:
                 acquisition: ExpressAcquisition = ExpressAcquisition()
@@ -217,8 +246,10 @@ class AsyncLimiter:
                 acquisition._requests = requests
                 acquisition._tokens = tokens
                 return acquisition
-        acquire = partial(self._acquire, subject, plan, group, requests, tokens, meters, timeout, on_error)
-        return Acquisition(acquire)
+        begin = partial(self._acquire, subject, plan, group, requests, tokens, meters, timeout, on_error)
+        if self._leasing is not None and ordinary:
+            return LeasedAcquisition(partial(self._leasing.take, subject, plan, group, requests, tokens), begin)
+        return Acquisition(begin)
 
     async def try_acquire(
         self,
@@ -237,7 +268,7 @@ class AsyncLimiter:
             reservation = await self._acquire(subject, plan, group, requests, tokens, meters, timeout, on_error)
         except RateLimited as refused:
             return refused.decision
-        return decide(True, reservation._holds, reservation)
+        return decide(True, reservation._shown, reservation)
 
     async def peek(
         self,
@@ -262,6 +293,8 @@ class AsyncLimiter:
         """As `Limiter.reset`."""
         key = self._intake.key(subject, group)
         forgotten = await self._backend.reset([key])
+        if self._leasing is not None:
+            await self._leasing.reset(key)
         self.lines.nudge(key)
         return forgotten
 
@@ -274,7 +307,9 @@ class AsyncLimiter:
         return reservation
 
     async def close(self) -> None:
-        """Close the backend's connections."""
+        """Give back what is left of leases, and close the backend's connections."""
+        if self._leasing is not None:
+            await self._leasing.close()
         await self._backend.close()
 
     async def __aenter__(self) -> Self:
@@ -297,17 +332,24 @@ class AsyncLimiter:
         on_error: OnError,
     ) -> AsyncReservation:
         if on_error == "refund_tokens" and not (meters or timeout):
-            express = self._express(subject, plan, group, requests, tokens)
-            if express is not None:
-                reservation: AsyncReservation | None = express if self._local else await express
-                if reservation is not None:
-                    return reservation
+            if self._leasing is not None:
+                leased: AsyncReservation | None = self._leasing.take(subject, plan, group, requests, tokens)
+                if leased is not None:
+                    return leased
+            else:
+                express = self._express(subject, plan, group, requests, tokens)
+                if express is not None:
+                    reservation: AsyncReservation | None = express if self._local else await express
+                    if reservation is not None:
+                        return reservation
         check_on_error(on_error)
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
             return await self._wait(holds, check_timeout(timeout), on_error)
         if self._recall is not None and self._recall.refusals and self._recall.refuses(holds):
             raise RateLimited(decide(False, holds))
+        if self._leasing is not None and len(holds) == 1:
+            return await self._leasing.reserve(self._leasing.lane(subject, plan, group, holds[0]), holds[0], on_error)
         op = None if self._local else self._name()
         if await self._backend.reserve(holds, op):
             return AsyncReservation(self, holds, op, on_error)

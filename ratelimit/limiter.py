@@ -24,6 +24,8 @@ from ratelimit.core.token import open_token, seal_token
 from ratelimit.errors import RateLimited
 from ratelimit.express import LANES_LEAST, ExpressLane, ExpressReservation
 from ratelimit.intake import Intake, OpMaker, Scope, check_timeout
+from ratelimit.leases import Leases
+from ratelimit.leases.threads import ThreadLeasing
 from ratelimit.on_error import OnError, check_on_error
 from ratelimit.plans import Plan, PlanRegistry
 from ratelimit.reservation import Reservation
@@ -40,6 +42,7 @@ class Limiter:
         plans: the plans that names refer to: a registry, a plan file, or None for the four built-in plans.
         prefix: start of every key on the backend.
         secret: keys the digests that stand for subjects (and seals tokens): the same in all workers. At most 64 bytes.
+        leases: decide on busy subjects locally, see docs/leases.md; None: never. No effect in memory, which is local.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Limiter:
         plans: PlanRegistry | str | Path | None = None,
         prefix: str = "rl",
         secret: str | bytes = b"",
+        leases: Leases | None = None,
     ) -> None:
         self._plans = (
             plans if isinstance(plans, PlanRegistry) else PlanRegistry.from_file(plans) if plans else PlanRegistry()
@@ -62,6 +66,9 @@ class Limiter:
         self._recall = backend.recall if isinstance(backend, RedisBackend) else None
         self._lanes: dict[str | tuple[str, str], ExpressLane] = {}
         self.lines = Lines()
+        self._leasing: ThreadLeasing | None = None
+        if leases is not None and isinstance(backend, RedisBackend):
+            self._leasing = ThreadLeasing(self, backend, leases)
         self._lines_lock = RLock()
 
     @classmethod
@@ -77,6 +84,7 @@ class Limiter:
         max_connections: int = 32,
         coalesce: bool = True,
         recheck: float = 1.0,
+        leases: Leases | None = None,
     ) -> Self:
         """A limiter on `memory://`, or on Redis by any URL that `ratelimit.backends.connect` lists.
 
@@ -100,6 +108,7 @@ class Limiter:
             max_connections=max_connections,
             coalesce=coalesce,
             recheck=recheck,
+            leases=leases,
         )
 
     @classmethod
@@ -115,6 +124,7 @@ class Limiter:
         max_connections: int = 32,
         coalesce: bool = True,  # noqa: ARG003  # one option list for both faces
         recheck: float = 1.0,
+        leases: Leases | None = None,
     ) -> Self:
         """A limiter that connects as a redis-py client does, over connections of its own without the client's retries.
 
@@ -125,7 +135,7 @@ class Limiter:
         backend = RedisBackend(
             executor(client, policy, max_connections), policy=policy, retention=retention, recheck=recheck
         )
-        return cls(backend, plans=plans, prefix=prefix, secret=secret)
+        return cls(backend, plans=plans, prefix=prefix, secret=secret, leases=leases)
 
     def __repr__(self) -> str:
         return f"<Limiter on {self._backend!r}>"
@@ -183,12 +193,18 @@ class Limiter:
                 reservation: Reservation | None = lane.reserve(requests, tokens)
                 if reservation is not None:
                     return reservation
+        if self._leasing is not None and not (meters or timeout) and on_error == "refund_tokens":
+            leased: Reservation | None = self._leasing.take(subject, plan, group, requests, tokens)
+            if leased is not None:
+                return leased
         check_on_error(on_error)
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
             return self._wait(holds, check_timeout(timeout), on_error)
         if self._recall is not None and self._recall.refusals and self._recall.refuses(holds):
             raise RateLimited(decide(False, holds))
+        if self._leasing is not None and len(holds) == 1:
+            return self._leasing.reserve(self._leasing.lane(subject, plan, group, holds[0]), holds[0], on_error)
         op = None if self._local else self._name()
         if self._backend.reserve(holds, op):
             return Reservation(self, holds, op, on_error)
@@ -235,7 +251,7 @@ class Limiter:
             )
         except RateLimited as refused:
             return refused.decision
-        return decide(True, reservation._holds, reservation)
+        return decide(True, reservation._shown, reservation)
 
     def peek(
         self,
@@ -270,6 +286,8 @@ class Limiter:
         """
         key = self._intake.key(subject, group)
         forgotten = self._backend.reset([key])
+        if self._leasing is not None:
+            self._leasing.reset(key)
         self._nudge(key)
         return forgotten
 
@@ -286,7 +304,9 @@ class Limiter:
         return reservation
 
     def close(self) -> None:
-        """Close the backend's connections."""
+        """Give back what is left of leases, and close the backend's connections."""
+        if self._leasing is not None:
+            self._leasing.close()
         self._backend.close()
 
     def __enter__(self) -> Self:

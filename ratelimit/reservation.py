@@ -59,9 +59,14 @@ class Held:
         """Where every limit stood right after this was reserved."""
         return tuple(
             standing
-            for hold in self._holds
+            for hold in self._shown
             for standing in standings(hold.layout, hold.at, hold.lag, hold.levels, None)
         )
+
+    @property
+    def _shown(self) -> Sequence[Hold]:
+        """The holds, with the levels to show."""
+        return self._holds
 
     @property
     def settlement(self) -> Settlement | None:

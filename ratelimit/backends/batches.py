@@ -6,10 +6,9 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from ratelimit.backends.calls import Attempt, ScriptCall, ScriptMissing
+from ratelimit.backends.calls import Attempt, ScriptCall, ScriptMissing, answers
 from ratelimit.backends.coalesce import Coalescer, Member, Stop
 from ratelimit.backends.failures import FOREIGN, explain, translate
-from ratelimit.errors import WireMismatch
 
 __all__ = ("Batches",)
 
@@ -85,9 +84,7 @@ class Batches:
 
 def _deliver(batch: Sequence[_Operation], call: ScriptCall, reply: object) -> None:
     """Give each member its own part of the reply."""
-    if not isinstance(reply, list) or len(reply) != len(batch) + 1 or reply[0] != call.op:
-        raise WireMismatch(f"expected {len(batch)} answers under our op-id, got {type(reply).__name__}")
-    for member, part in zip(batch, reply[1:], strict=True):
+    for member, part in zip(batch, answers(reply, call, len(batch)), strict=True):
         if isinstance(part, Exception):
             _fail([member], call, part)
         elif not member.future.done():

@@ -16,9 +16,9 @@ from ratelimit.core.keys import page_key, record_key
 from ratelimit.core.limit import Layout
 from ratelimit.core.wire import Head, encode_layout, reserve_terms, settle_terms
 from ratelimit.core.wire_express import encode_counts, encode_plan
-from ratelimit.errors import BackendError, BackendTimeout, BackendUnavailable, ConfigError
+from ratelimit.errors import BackendError, BackendTimeout, BackendUnavailable, ConfigError, WireMismatch
 
-__all__ = ("Attempt", "Calls", "RetryPolicy", "ScriptCall", "ScriptMissing", "TryAgain", "attempts")
+__all__ = ("Attempt", "Calls", "RetryPolicy", "ScriptCall", "ScriptMissing", "TryAgain", "answers", "attempts")
 
 _PAUSE: Final = 0.02
 """Seconds before the second attempt, doubled each time and jittered in full: a server that loads needs a moment."""
@@ -142,6 +142,17 @@ class Calls:
             packed = self._head.pack(page)
             self._packed_head = (page, packed)
         return packed
+
+
+def answers(reply: object, call: ScriptCall, count: int) -> list[object]:
+    """The parts of a batch's reply, in order; those that are exceptions are errors of their operation.
+
+    Raises:
+        WireMismatch: not an answer to this batch, whose first operation was `call`.
+    """
+    if not isinstance(reply, list) or len(reply) != count + 1 or reply[0] != call.op:
+        raise WireMismatch(f"expected {count} answers under our op-id, got {type(reply).__name__}")
+    return reply[1:]
 
 
 @cache

@@ -6,9 +6,10 @@ import redis.exceptions as said
 
 from ratelimit.backends.calls import ScriptMissing, TryAgain
 from ratelimit.backends.scripts import Script
+from ratelimit.core.wire import OP_BYTES
 from ratelimit.errors import BackendTimeout, BackendUnavailable, WireMismatch
 
-__all__ = ("FOREIGN", "drops_connection", "explain", "translate")
+__all__ = ("FOREIGN", "drops_connection", "explain", "is_whole", "translate")
 
 FOREIGN = (said.RedisError, said.RedisClusterException, OSError)
 """What redis-py and the network raise. Anything else, as from a signal handler, is not ours to translate."""
@@ -32,6 +33,14 @@ def drops_connection(error: BaseException) -> bool:
 def _leads_elsewhere(error: BaseException) -> bool:
     # Servers before 7.0 wrap what a script meets: "ERR Error running script (...): ...: -READONLY You can't write ...".
     return isinstance(error, _REDIRECTED) or (isinstance(error, said.ResponseError) and "-READONLY " in str(error))
+
+
+def is_whole(reply: object, op: bytes) -> bool:
+    """True for an answer to this call, from a server that would answer again."""
+    if isinstance(reply, list):
+        lost = [part for part in reply if isinstance(part, Exception) and drops_connection(part)]
+        return not lost and reply[:1] == [op]
+    return isinstance(reply, bytes) and reply[:OP_BYTES] == op
 
 
 def explain(error: Exception, script: Script) -> Exception:

@@ -17,15 +17,15 @@ from redis.connection import ConnectionPool
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ratelimit.backends.base import Op, Retention, named
-from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, TryAgain, attempts
-from ratelimit.backends.failures import FOREIGN, drops_connection, translate
+from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, TryAgain, answers, attempts
+from ratelimit.backends.failures import FOREIGN, drops_connection, is_whole, translate
 from ratelimit.backends.recall import Recall
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
 from ratelimit.core.scope import open_scope
 from ratelimit.core.settlement import Settlement
 from ratelimit.core.wire import OP_BYTES, decode_peek, decode_reserve, decode_reset, decode_settle
-from ratelimit.errors import BackendTimeout
+from ratelimit.errors import BackendError, BackendTimeout
 
 __all__ = ("ClusterExecutor", "Executor", "PoolExecutor", "RedisBackend")
 
@@ -93,7 +93,7 @@ class PoolExecutor:
             if attempt.timeout < (connection.socket_timeout or 0) and not connection.can_read(timeout=attempt.timeout):
                 raise TimeoutError
             reply = connection.read_response(disable_decoding=True)
-            good = isinstance(reply, bytes) and reply[:OP_BYTES] == attempt.call.op
+            good = is_whole(reply, attempt.call.op)
             return reply
         except Exception as error:
             good = not drops_connection(error)
@@ -183,6 +183,26 @@ class RedisBackend:
             return decode_settle(self._run(self._calls.settle(holds, actual, op)), op.id, holds)
         finally:
             self.recall.forget([hold.key for hold in holds])
+
+    def renew(
+        self, old: Sequence[Hold], actual: Sequence[Sequence[int]], old_op: Op, new: Sequence[Hold], op: Op
+    ) -> tuple[bool, BackendError | None]:
+        """Settle what `old_op` reserved, and reserve anew, of one hash slot, in one call.
+
+        Returns what the reserve returns, and why the settle failed if it did. Each is the operation that it would have
+        been alone; one that fails within the batch is repeated alone, under its name. Raises what the reserve raises.
+        """
+        first, second = self._calls.settle(old, actual, old_op), self._calls.reserve(new, op)
+        settled, reserved = answers(self._run(self._calls.batch([first, second])), first, 2)
+        failed: BackendError | None = None
+        if isinstance(settled, Exception):
+            try:
+                self.settle(old, actual, old_op)
+            except BackendError as error:
+                failed = error
+        if isinstance(reserved, Exception):
+            return self.reserve(new, op), failed
+        return decode_reserve(reserved, op.id, new), failed
 
     def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""

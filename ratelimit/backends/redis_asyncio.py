@@ -17,16 +17,17 @@ from redis.crc import key_slot
 
 from ratelimit.backends.base import Op, Retention, named
 from ratelimit.backends.batches import Batches
-from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, attempts
+from ratelimit.backends.calls import Attempt, Calls, RetryPolicy, ScriptCall, answers, attempts
 from ratelimit.backends.coalesce import Coalescer
 from ratelimit.backends.express import Express
-from ratelimit.backends.failures import drops_connection, explain
+from ratelimit.backends.failures import drops_connection, explain, is_whole
 from ratelimit.backends.recall import Recall
 from ratelimit.clock import Clock
 from ratelimit.core.hold import Hold
 from ratelimit.core.scope import open_scope
 from ratelimit.core.settlement import Settlement
 from ratelimit.core.wire import OP_BYTES, decode_peek, decode_reserve, decode_reset, decode_settle
+from ratelimit.errors import BackendError
 
 __all__ = ("AsyncClusterExecutor", "AsyncExecutor", "AsyncPoolExecutor", "AsyncRedisBackend")
 
@@ -81,7 +82,7 @@ class AsyncPoolExecutor:
             command: Any = attempt.call.command(by_text=attempt.by_text)  # its stub means tuples of one
             await connection.send_packed_command(pack_command(command))
             reply = await connection.read_response(disable_decoding=True)
-            good = _is_whole(reply, attempt.call.op)
+            good = is_whole(reply, attempt.call.op)
             return reply
         except Exception as error:
             good = not drops_connection(error)
@@ -100,14 +101,6 @@ class AsyncPoolExecutor:
             for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):
                 await sentinel.aclose()
         self._loop = None
-
-
-def _is_whole(reply: object, op: bytes) -> bool:
-    """True for an answer to this call, from a server that would answer again."""
-    if isinstance(reply, list):
-        lost = [part for part in reply if isinstance(part, Exception) and drops_connection(part)]
-        return not lost and reply[:1] == [op]
-    return isinstance(reply, bytes) and reply[:OP_BYTES] == op
 
 
 class AsyncClusterExecutor:
@@ -219,6 +212,29 @@ class AsyncRedisBackend:
             return decode_settle(await self._run(self._calls.settle(holds, actual, op), began), op.id, holds)
         finally:
             self.recall.forget([hold.key for hold in holds])
+
+    async def renew(
+        self, old: Sequence[Hold], actual: Sequence[Sequence[int]], old_op: Op, new: Sequence[Hold], op: Op
+    ) -> tuple[bool, BackendError | None]:
+        """As `RedisBackend.renew`; where calls are coalesced, others may come along."""
+        settled: object
+        reserved: object
+        if self._coalescer is not None:
+            both = self.settle(old, actual, old_op), self.reserve(new, op)
+            settled, reserved = await asyncio.gather(*both, return_exceptions=True)
+        else:
+            first, second = self._calls.settle(old, actual, old_op), self._calls.reserve(new, op)
+            settled, reserved = answers(await self._run(self._calls.batch([first, second])), first, 2)
+            if isinstance(settled, Exception):
+                [settled] = await asyncio.gather(self.settle(old, actual, old_op), return_exceptions=True)
+            if isinstance(reserved, Exception):
+                reserved = await self.reserve(new, op)
+            else:
+                reserved = decode_reserve(reserved, op.id, new)
+        for outcome in (reserved, settled):
+            if isinstance(outcome, BaseException) and (outcome is reserved or not isinstance(outcome, BackendError)):
+                raise outcome
+        return reserved is True, settled if isinstance(settled, BackendError) else None
 
     async def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""
