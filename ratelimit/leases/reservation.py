@@ -14,11 +14,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from hashlib import blake2b
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from ratelimit.backends.base import Op
 from ratelimit.core.hold import Hold
 from ratelimit.core.settlement import Settlement
+from ratelimit.core.wire import OP_BYTES
 from ratelimit.errors import ConfigError
 from ratelimit.reservation import AsyncReservation, Reservation
 
@@ -31,7 +34,7 @@ _OPEN, _HERE, _BACKEND = range(3)
 """Where it settles: nobody has decided, out of the slice, on the backend."""
 _DEFAULTS = {"_exported": False, "_on_error": "refund_tokens", "_wanted": None, "_way": _OPEN}
 _ON_DEMAND = frozenset({"_exported", "_holds", "_limiter", "_lock", "_on_error", "_op", "_wanted", "_way"})
-_SLOTS = ("_at", "_lane", "_lease", "_left", "_returned", "_way", "costs")
+_SLOTS = ("_at", "_lane", "_lease", "_left", "_number", "_returned", "_way", "costs")
 
 
 class _OnLease:
@@ -52,6 +55,7 @@ class _OnLease:
         self._at = at
         self._left = lease.left
         self._returned = lease.returned
+        self._number = lease.decisions
         self._settlement = None
 
     @property
@@ -132,7 +136,10 @@ class _OnLease:
         if name == "_lock":
             return asyncio.Lock() if isinstance(self, AsyncReservation) else Lock()
         if name == "_op":
-            return lane.leasing.limiter._name()
+            # Not drawn at random: a copy of this in a forked process has to come to the same.
+            number = self._number.to_bytes(8, "little")
+            op = self._lease.op
+            return Op(blake2b(op.id + number, digest_size=OP_BYTES, person=b"ratelimit.lease").digest(), op.page)
         return lane.leasing.limiter if name == "_limiter" else _DEFAULTS[name]
 
 

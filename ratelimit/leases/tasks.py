@@ -119,7 +119,7 @@ class TaskLeasing(Leasing):
         except BackendError as failed:
             _fail(lane, failed)
         except asyncio.CancelledError:
-            _fail(lane, BackendUnavailable("the limiter was closed; the operation may have happened"))
+            _fail(lane, _closed())
             raise
         except BaseException as unforeseen:
             _fail(lane, unforeseen)
@@ -229,10 +229,10 @@ class TaskLeasing(Leasing):
         """Give everything back, and lease nothing any more; who still waits for a slice gets BackendUnavailable."""
         self._enter()
         self._closed = True
-        serving = [lane.turn for lane in self.lanes() if lane.turn is not None]
-        for task in serving:
-            task.cancel()
         for lane in self.lanes():
+            if lane.turn is not None:
+                lane.turn.cancel()
+                _fail(lane, _closed())  # a task that has not begun would not do it
             if lane.timer is not None:
                 lane.timer.cancel()
         ended: Sequence[tuple[LeaseLane, Lease]] = self._end_all()
@@ -246,6 +246,10 @@ def _answer(made: AsyncReservation | None, hold: Hold) -> AsyncReservation:
     if made is None:
         raise RateLimited(decide(False, [hold]))
     return made
+
+
+def _closed() -> BackendError:
+    return BackendUnavailable("the limiter was closed; the operation may have happened")
 
 
 def _fail(lane: LeaseLane, error: BaseException) -> None:

@@ -13,7 +13,7 @@ import redis.asyncio
 from redis.asyncio.sentinel import Sentinel as AsyncSentinel
 from redis.sentinel import Sentinel
 
-from ratelimit import AsyncLimiter, Limiter
+from ratelimit import AsyncLimiter, Leases, Limiter
 from ratelimit.backends.memory import AsyncMemoryBackend, MemoryBackend
 from tests.conftest import Servers
 from tests.contract.driver import AsyncDriver, Driver, SyncDriver
@@ -111,6 +111,13 @@ def _together(servers: Servers, stack: ExitStack, is_async: bool) -> tuple[Open,
     return opened, nodes
 
 
+def _leased(servers: Servers, stack: ExitStack, is_async: bool) -> tuple[Open, list[redis.Redis]]:
+    """With leases, which subjects that ask more than a few times a second get."""
+    server = servers.plain()
+    open_limiter = _from_url(server.url, is_async)
+    return lambda **options: open_limiter(**{"leases": Leases(workers=2), **options}), [server.client()]
+
+
 def _unix(servers: Servers, stack: ExitStack, is_async: bool) -> tuple[Open, list[redis.Redis]]:
     server = servers.plain()
     return _from_url(server.unix_url, is_async), [server.client()]
@@ -178,6 +185,7 @@ _WAYS: dict[str, Kind_enter] = {
     "memory": _memory,
     **{binary.name: _plain(binary) for binary in redis_binaries()},
     "together": _together,
+    "leases": _leased,
     "unix": _unix,
     "client": _client(),
     "decoding-client": _client(decode_responses=True),

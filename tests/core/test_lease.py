@@ -70,7 +70,8 @@ def test_a_slice_hands_out_what_was_paid_and_has_not_drained(
     costs = [spec.capacity * size // 200 for spec, size in zip(layout.specs, sizes, strict=False)]
     before = [spec.capacity * size // 200 for spec, size in zip(layout.specs, used, strict=False)]
     lease = Slice(reserved(layout, costs, before), 77, TERM)
-    now, out = 77, []
+    now = 77
+    out: list[tuple[int, list[int], Sequence[int], Sequence[int]]] = []
     history: list[tuple[int, list[int]]] = []
     """Time, and what goes out then or comes back to that time's account."""
     for gap, shares, settle in steps:
@@ -95,9 +96,9 @@ def test_a_slice_hands_out_what_was_paid_and_has_not_drained(
     for first in range(len(history)):
         later = [sum(parts) for parts in zip(*[parts for _, parts in history[first:]], strict=True)]
         bound = floor(lease.hold, history[first][0] - 77)
-        for total, least, cost in zip(later, bound, costs, strict=True):
+        for total, least, paid in zip(later, bound, costs, strict=True):
             assert total <= max(0, least)
-            assert total <= cost
+            assert total <= paid
     assert all(0 <= spent <= cost for spent, cost in zip(lease.spent(), costs, strict=True))
 
 
@@ -162,7 +163,8 @@ def test_the_size_of_a_slice(
 
 def test_slices_shrink_to_nothing_as_the_limit_comes_near() -> None:
     """Geometrically; in the end everybody asks for exactly what they need."""
-    units, sizes, level = PAIR.specs[1].units, [], [0, 0]
+    units, level = PAIR.specs[1].units, [0, 0]
+    sizes: list[int] = []
     while (size := slice_costs(PAIR, [0, units], level, (10**6, [0, 10**12]), most=10**6, workers=4)) is not None:
         sizes.append(size[1] // units)
         level = [0, level[1] + size[1]]
@@ -174,7 +176,8 @@ def test_slices_shrink_to_nothing_as_the_limit_comes_near() -> None:
 @given(st.lists(st.tuples(st.integers(0, 2 * TERM), st.integers(1, 9)), max_size=30))
 def test_demand_is_that_of_the_last_term(asked: list[tuple[int, int]]) -> None:
     """At least what was asked within the current window, at most what was asked within the last two terms."""
-    demand, now, seen = Demand(1, TERM), 10 * SECOND, []
+    demand, now = Demand(1, TERM), 10 * SECOND
+    seen: list[tuple[int, int]] = []
     for gap, units in asked:
         now += gap
         demand.add(now, 1, [units])
