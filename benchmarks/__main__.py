@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmarks.docs import write_docs
 from benchmarks.footprint import footprint_rows
 from benchmarks.goodput import TRACES, goodput_rows
+from benchmarks.leases import lease_rows
 from benchmarks.machine import machine
 from benchmarks.middleware import middleware_rows
 from benchmarks.plot import plot
@@ -50,6 +51,7 @@ _SECTIONS: dict[str, Section] = {
     ),
     "redis": lambda options: _served(lambda server: sync_rows(server, _rounds(options, 15))),
     "asyncio": lambda options: _served(lambda server: asyncio_rows(server, _rounds(options, 9), quick=options.quick)),
+    "leases": lambda options: _served(lambda server: lease_rows(server, _rounds(options, 30))),
     "script": lambda options: _served(lambda server: script_rows(server, _rounds(options, 25))),
     "bytes": lambda options: _served(
         lambda server: footprint_rows(server, [10_000] if options.quick else [10_000, 100_000])

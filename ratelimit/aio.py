@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -84,18 +83,18 @@ class ExpressAcquisition(Acquisition):
 class LeasedAcquisition(Acquisition):
     """The same where there are leases: a coroutine is made only if the subject's slice does not have enough."""
 
-    __slots__ = ("_take",)
+    __slots__ = ("_arguments", "_limiter", "_take")
 
-    def __init__(
-        self, take: Callable[[], AsyncReservation | None], begin: Callable[[], Coroutine[Any, Any, AsyncReservation]]
-    ) -> None:
-        self._take = take
-        self._begin = begin
+    _arguments: tuple[str | Sequence[Scope], str | Plan | None, str | None, int, int]
+    _limiter: AsyncLimiter
+    _take: Callable[..., AsyncReservation | None]
+
+    __init__ = object.__init__
 
     def __await__(self) -> Generator[Any, Any, AsyncReservation]:
-        leased = self._take()
+        leased: AsyncReservation | None = self._take(*self._arguments)
         if leased is None:
-            leased = yield from self._begin().__await__()
+            leased = yield from self._limiter._acquire(*self._arguments, {}, None, "refund_tokens").__await__()
         return leased
 
 
@@ -246,9 +245,12 @@ class AsyncLimiter:
                 acquisition._requests = requests
                 acquisition._tokens = tokens
                 return acquisition
-        begin = partial(self._acquire, subject, plan, group, requests, tokens, meters, timeout, on_error)
         if self._leasing is not None and ordinary:
-            return LeasedAcquisition(partial(self._leasing.take, subject, plan, group, requests, tokens), begin)
+            leased: LeasedAcquisition = LeasedAcquisition()
+            leased._limiter, leased._take = self, self._leasing.take
+            leased._arguments = (subject, plan, group, requests, tokens)
+            return leased
+        begin = partial(self._acquire, subject, plan, group, requests, tokens, meters, timeout, on_error)
         return Acquisition(begin)
 
     async def try_acquire(

@@ -154,11 +154,15 @@ class Demand:
         self._now = tuple(a + b for a, b in zip(self._now, (decisions, *units), strict=True))
 
     def expected(self, now: int) -> tuple[int, list[int]]:
-        """Decisions, and units per bucket, of the next term."""
+        """Decisions, and units per bucket, of the next term; the latter by the mean cost of those in both windows.
+
+        So where all cost the same, what is expected is exactly so many times that, and a slice of it leaves no rest.
+        """
         self._roll(now)
         rest = self._term - (now - self._began)
-        decisions, *units = (a * rest // self._term + b for a, b in zip(self._before, self._now, strict=True))
-        return decisions, units
+        sums = [a + b for a, b in zip(self._before, self._now, strict=True)]
+        decisions = self._before[0] * rest // self._term + self._now[0]
+        return decisions, [units * decisions // sums[0] if sums[0] else 0 for units in sums[1:]]
 
     def _roll(self, now: int) -> None:
         passed = (now - self._began) // self._term

@@ -81,6 +81,10 @@ class ThreadLeasing(Leasing):
         allowed = self._backend.reserve([hold], op)
         with self.lock:
             lane.see(hold, since)
+            idle = None if allowed else lane.end(self.clock())
+        if idle is not None:
+            # Somebody here has leased meanwhile what would have made it fit.
+            allowed = self._reserve(lane, idle, hold, op)
         if allowed:
             return Reservation(self.limiter, [hold], op, on_error)
         raise RateLimited(decide(False, [hold]))

