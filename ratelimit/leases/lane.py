@@ -87,8 +87,8 @@ class LeaseLane:
         return costs
 
     def see(self, hold: Hold, since: int) -> None:
-        """The backend has answered; `since` is a time before it did."""
-        if self._glimpse is None or hold.at >= self._glimpse.hold.at - 1_000_000:
+        """The backend has answered what was asked at `since`. Answers may overtake: the latest question counts."""
+        if self._glimpse is None or since >= self._glimpse.since:
             self._glimpse = Glimpse(hold, since)
 
     def ask(self, costs: Sequence[int], now: int) -> None:

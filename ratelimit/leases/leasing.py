@@ -75,7 +75,10 @@ class Leasing:
                 if scope.amounts.keys() != _METERS:
                     return None
                 requests, tokens = scope.amounts["requests"], scope.amounts["tokens"]
-        lane = self._named.get((subject, plan, group))  # type: ignore[arg-type]  # no key has another type
+        try:
+            lane = self._named.get((subject, plan, group))  # type: ignore[arg-type]  # no key has another type
+        except TypeError:  # not hashable, so not a subject: the general way says so
+            return None
         if lane is None or lane.lease is None or lane.waiting:
             return None
         if type(requests) is not int or type(tokens) is not int:
