@@ -166,7 +166,7 @@ class Demand:
 
     def _roll(self, now: int) -> None:
         passed = (now - self._began) // self._term
-        if passed:
+        if passed > 0:  # what a slice has handed out may be told of late, when a new window has begun
             nothing = (0,) * len(self._now)
             self._before, self._now = (self._now, nothing) if passed == 1 else (nothing, nothing)
             self._began = self._began + self._term if passed == 1 else now

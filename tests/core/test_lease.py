@@ -190,6 +190,14 @@ def test_demand_is_that_of_the_last_term(asked: list[tuple[int, int]]) -> None:
     assert demand.expected(now + 2 * TERM) == (0, [0, 0])
 
 
+def test_demand_that_is_told_of_late_counts_with_what_came_since() -> None:
+    """A slice that ended unnoticed tells of its end when it is found: that must not wipe the window that runs."""
+    demand = Demand(1, TERM)
+    demand.add(10 * SECOND, 3, [30])
+    demand.add(10 * SECOND - 1, 2, [20])
+    assert demand.expected(10 * SECOND + 1) == (5, [50])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"term": 0}, {"term": 11}, {"term": True}, {"term": "1"}, {"most": 1}, {"workers": 0}, {"busy": 0}, {"busy": 1.5}],
