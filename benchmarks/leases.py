@@ -122,8 +122,7 @@ def _load(plan_name: str, load: float, options: Leases | None) -> _Run:
     per_minute, tokens = plan.limits[0].amount, plan.limits[1].amount
     each = tokens // per_minute
     workers = [Limiter(server) if options is None else worker(server, options) for _ in range(_WORKERS)]
-    for _ in range(per_minute // 10):
-        workers[0].acquire("key", plan=plan, requests=10, tokens=10 * each)
+    workers[0].acquire("key", plan=plan, requests=per_minute, tokens=tokens)
     began, calls = server.now, server.calls
     asked = admitted = stranded = 0
     due = float(server.now)
@@ -153,7 +152,7 @@ def _give_back(limiter: Limiter) -> int:
 
 def _load_rows() -> Iterator[Row]:
     for plan, load in (("MAX 20X", 2.0), ("MAX 20X", 0.8), ("Pro", 2.0), ("Pro", 0.8)):
-        for name, options in ((_EACH, None), ("leases", Leases(workers=_WORKERS)), ("of 2 s", _LONG)):
+        for name, options in ((_EACH, None), ("leases", Leases(workers=_WORKERS)), ("leases of 2 s", _LONG)):
             run = _load(plan, load, options)
             yield Row(
                 section=f"Leases, {plan}, {load:g} x its rate, {_WORKERS} workers",
