@@ -25,7 +25,7 @@ _SIZES: Final = (32, 128)
 _TASKS: Final = 100
 _CALLS: Final = 200
 """Decisions of a pass without leases; with them there are more, or a pass would be over before it is timed."""
-_MORE: Final = 32
+_MORE: Final = 8
 
 
 def lease_rows(server: RedisServer, rounds: int) -> list[Row]:
