@@ -25,7 +25,7 @@ from benchmarks.protocol import Receive, Scope, Send
 from benchmarks.results import Row, at_least, at_most
 from benchmarks.wire import prose
 from ratelimit import AsyncLimiter, Limit, Plan
-from ratelimit.aio import Acquisition
+from ratelimit.acquisition import Acquisition
 from ratelimit.backends.memory import AsyncMemoryBackend, MemoryBackend
 from ratelimit.replay import Request, read_trace
 from ratelimit.testing import ManualClock
