@@ -96,11 +96,10 @@ def _number(kind: type[int] | type[float], least: int, most: int) -> BeforeValid
     name = "a whole number" if kind is int else "a number"
 
     def check(value: object) -> object:
-        fits = not isinstance(value, bool) and isinstance(value, int if kind is int else (int, float))
         # Comparisons the right way round for NaN, which is in no range.
-        if not fits or not least <= value <= most:  # type: ignore[operator]
+        if isinstance(value, bool) or not isinstance(value, (int, kind)) or not least <= value <= most:
             raise fault(None, value, f"must be {name} from {least} to {most:,}")
-        return float(value) if kind is float else value  # type: ignore[arg-type]
+        return float(value) if kind is float else value
 
     return BeforeValidator(check)
 
