@@ -18,7 +18,7 @@ from ratelimit.core.decision import Standing, decide, standings
 from ratelimit.core.hold import Hold
 from ratelimit.core.limit import Layout
 from ratelimit.core.settlement import Settlement
-from ratelimit.core.wire_express import NARROW, encode_settle, is_narrow
+from ratelimit.core.wire_express import ALLOWED, NARROW, NOT_ORDINARY, REPEATED, encode_settle, is_narrow
 from ratelimit.errors import RateLimited
 from ratelimit.express import EXPRESS_METERS
 from ratelimit.reservation import AsyncReservation
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ("RedisLane", "RedisLaneReservation", "open_redis_lane")
 
-_ALLOWED: Final = 1
-_REPEATED: Final = 3
+_DETOUR: Final = 1.0
+"""Seconds for which a subject takes the general way after it was found not to be ordinary: what is left from another
+plan, or a clock that stepped back, would cost each of its operations a second call.
+"""
 _ON_DEMAND = frozenset({"_holds", "_limiter", "_lock", "_on_error"})
 
 
 class RedisLane:
     """The way of one subject under one plan. Made on its first call, kept by the limiter."""
 
-    __slots__ = ("_most", "backend", "express", "layout", "limiter", "recall", "refusals", "scope", "units")
+    __slots__ = ("_most", "backend", "detour", "express", "layout", "limiter", "recall", "refusals", "scope", "units")
 
     def __init__(
         self, limiter: AsyncLimiter, backend: AsyncRedisBackend, express: Express, key: str, layout: Layout
@@ -44,6 +46,8 @@ class RedisLane:
         self.express = express
         self._most = tuple(spec.burst for spec in layout.specs)
         self.backend = backend
+        self.detour = 0.0
+        """Until when to take the general way (s, `time.monotonic`)."""
         self.layout = layout
         self.limiter = limiter
         self.recall = backend.recall
@@ -52,7 +56,7 @@ class RedisLane:
         self.units = tuple(units for _, units in layout.prices)
 
     async def reserve(self, requests: int, tokens: int) -> AsyncReservation | None:
-        """The reservation; None for the general way, when the amounts are out of the ordinary.
+        """The reservation; None for the general way, when the amounts or the subject are out of the ordinary.
 
         Raises:
             RateLimited: it does not fit now.
@@ -68,6 +72,8 @@ class RedisLane:
             if known is not None:
                 raise RateLimited(decide(False, [known]))
         began = time.monotonic()
+        if began < self.detour:
+            return None
         express = self.express
         operation = express.reserve(self.scope, cost0, cost1, began)
         if express.join(operation):
@@ -76,10 +82,13 @@ class RedisLane:
         if answered is None:
             return await self._reserve_alone(costs, began)
         now, (verdict, epoch, level0, refunded0, level1, refunded1) = answered
-        if verdict == _ALLOWED:
+        if verdict == ALLOWED:
             if self.refusals:
                 self.recall.forget((self.scope.key,))
             return RedisLaneReservation(self, costs, now, epoch, (level0, level1), (refunded0, refunded1))
+        if verdict == NOT_ORDINARY:
+            self.detour = began + _DETOUR
+            return None
         holds = [self.hold(costs, now, epoch, (level0, level1), (refunded0, refunded1))]
         self.recall.learn(holds, False, self.recall.sent(began))
         raise RateLimited(decide(False, holds))
@@ -193,8 +202,7 @@ class RedisLaneReservation(AsyncReservation):
             self._op = lane.limiter._name()
         op_id, page = self._op
         began = time.monotonic()
-        answered = None
-        if real0 < NARROW and real1 < NARROW:
+        if real0 < NARROW and real1 < NARROW and began >= lane.detour:
             (cost0, cost1), (level0, level1), (refunded0, refunded1) = self.costs, self.levels, self.refunded
             mark0, mark1 = level0 + refunded0, level1 + refunded1
             payload = encode_settle(2, op_id, page, self.epoch, self.at, cost0, real0, mark0, cost1, real1, mark1)
@@ -203,10 +211,13 @@ class RedisLaneReservation(AsyncReservation):
             if express.join(operation):
                 await express.lead(operation)
             answered = await operation.future
-        if answered is None:
-            return await lane.backend.settle_alone(self._holds, [(real0, real1)], self._op, began)
-        now, (verdict, _, level0, given0, level1, given1) = answered
-        return Settlement((lane,), ((now, 0, (level0, level1), (given0, given1)),), verdict == _REPEATED)
+            if answered is None:
+                return await lane.backend.settle_alone(self._holds, [(real0, real1)], self._op, began)
+            now, (verdict, _, level0, given0, level1, given1) = answered
+            if verdict != NOT_ORDINARY:
+                return Settlement((lane,), ((now, 0, (level0, level1), (given0, given1)),), verdict == REPEATED)
+            lane.detour = began + _DETOUR
+        return await lane.backend.settle(self._holds, [(real0, real1)], self._op)
 
     def __getattr__(self, name: str) -> Any:
         """What the base class would have set, made when the lane is left."""

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
 from ratelimit.backends.calls import Calls, ScriptCall
 from ratelimit.backends.coalesce import Coalescer, Member, Stop
 from ratelimit.core.keys import page_key
 from ratelimit.core.limit import Layout
 from ratelimit.core.wire import OP_BYTES
-from ratelimit.core.wire_express import NOT_ORDINARY, decode_express, encode_reserve
+from ratelimit.core.wire_express import REFUSED, decode_express, encode_reserve
 from ratelimit.errors import BackendError
 
 __all__ = ("Express", "ExpressScope")
-
-REFUSED: Final = 0
 
 
 class ExpressScope(Stop):
@@ -53,8 +50,8 @@ class ExpressOperation(Member):
 class Express:
     """A carrier whose batch is one operation to the server: repeated as a whole, it happens once.
 
-    An answer is the server's time (us) and an `ExpressAnswer`; or None for what must take the general way, because it
-    is alone or not ordinary. That has not happened.
+    An answer is the server's time (us) and an `ExpressAnswer`; or None for what has to go alone. That has not happened,
+    and neither has what is NOT_ORDINARY.
     """
 
     def __init__(
@@ -101,7 +98,8 @@ class Express:
             for group in groups.values():  # the answers come in the order of the groups, not of the batch
                 for member, answer in zip(group, answers, strict=False):
                     if not member.future.done():
-                        member.future.set_result(None if _must_ask_again(answer[0], repeated) else (now, answer))
+                        # A refusal from a call that was repeated is from the past. To ask again charges nothing twice.
+                        member.future.set_result(None if repeated and answer[0] == REFUSED else (now, answer))
         except Exception as error:
             for member in batch:
                 if not member.future.done():
@@ -114,14 +112,6 @@ def _load(scope: ExpressScope, group: Sequence[ExpressOperation]) -> tuple[str, 
         return scope.key, scope.layout, group[0].payload, group[0].pages
     pages = [page for member in group for page in member.pages]
     return scope.key, scope.layout, b"".join([member.payload for member in group]), pages
-
-
-def _must_ask_again(verdict: int, repeated: bool) -> bool:
-    """True for what must take the general way.
-
-    A refusal from a call that was repeated is from the past: who got it asks again, alone, which charges nothing twice.
-    """
-    return verdict == NOT_ORDINARY or (repeated and verdict == REFUSED)
 
 
 def _own(error: Exception) -> Exception:

@@ -12,8 +12,11 @@ from ratelimit.core.wire import OP_BYTES, encode_layout
 from ratelimit.errors import WireMismatch
 
 __all__ = (
+    "ALLOWED",
     "NARROW",
     "NOT_ORDINARY",
+    "REFUSED",
+    "REPEATED",
     "ExpressAnswer",
     "decode_express",
     "encode_counts",
@@ -25,8 +28,13 @@ __all__ = (
 
 NARROW: Final = 2**32
 """Units from here on take the general way."""
+REFUSED: Final = 0
+ALLOWED: Final = 1
+REPEATED: Final = 3
 NOT_ORDINARY: Final = 9
-"""The verdict on an operation that was left alone, because it has to take the general way."""
+"""Verdicts: a settle that had been done before, and an operation that was left alone, because it has to take the
+general way; the others speak for themselves.
+"""
 _RESERVE: Final = Struct("<BII")
 _SETTLE: Final = Struct("<B8sHIQIIQIIQ")
 _COUNTS: Final = Struct("<BH")

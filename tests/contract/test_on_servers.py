@@ -116,3 +116,17 @@ def test_a_drained_state_is_gone(redis_home: Home) -> None:
     driver = redis_home.open()
     driver.acquire("key", plan=Plan("Brief", limits=[Limit("requests", 1_000, "second")]))
     eventually(lambda: not [k for k, node in redis_home.keys().items() if node.type(k) == b"string"])
+
+
+def test_tasks_of_one_subject_share_calls(redis_home: Home) -> None:
+    """On a Cluster too, where a call holds one hash slot. Whatever the plan: by the express lane, or as a batch."""
+    if not redis_home.kind.is_async or redis_home.kind.name == "leases":
+        pytest.skip("of tasks, without leases")
+    driver = redis_home.open()
+    wide = Plan("Wide", limits=[Limit("requests", 1_000, "day"), Limit("tokens", 1_000, "day")])
+    for plan in (wide, Plan("Narrow", limits=[Limit("requests", 30, 60), Limit("tokens", 600, 60)])):
+        asked = [{"subject": SUBJECT, "plan": plan} for _ in range(20)]
+        driver.at_once(asked)  # the server learns the script
+        before = redis_home.calls("evalsha")
+        assert all(driver.at_once(asked[:10]))
+        assert redis_home.calls("evalsha") - before <= 3

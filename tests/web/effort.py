@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 
@@ -16,9 +17,11 @@ def calls_of(run: Callable[[], object]) -> int:
         nonlocal calls
         calls += 1
 
+    gc.disable()  # it would call what others have left behind
     sys.setprofile(count)
     try:
         run()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return calls
