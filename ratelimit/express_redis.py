@@ -74,10 +74,12 @@ class RedisLane:
         began = time.monotonic()
         if began < self.detour:
             return None
-        express = self.express
-        operation = express.reserve(self.scope, cost0, cost1, began)
-        if express.join(operation):
-            await express.lead(operation)
+        coalescer = self.express.coalescer
+        if coalescer.is_quiet:
+            return await self._reserve_alone(costs, began)
+        operation = self.express.reserve(self.scope, cost0, cost1, began)
+        if coalescer.join(operation):
+            await coalescer.lead(operation)
         answered = await operation.future
         if answered is None:
             return await self._reserve_alone(costs, began)
@@ -202,14 +204,16 @@ class RedisLaneReservation(AsyncReservation):
             self._op = lane.limiter._name()
         op_id, page = self._op
         began = time.monotonic()
+        coalescer = lane.express.coalescer
+        if coalescer.is_quiet:
+            return await lane.backend.settle_alone(self._holds, [(real0, real1)], self._op, began)
         if real0 < NARROW and real1 < NARROW and began >= lane.detour:
             (cost0, cost1), (level0, level1), (refunded0, refunded1) = self.costs, self.levels, self.refunded
             mark0, mark1 = level0 + refunded0, level1 + refunded1
             payload = encode_settle(2, op_id, page, self.epoch, self.at, cost0, real0, mark0, cost1, real1, mark1)
-            express = lane.express
-            operation = express.settle(lane.scope, payload, page, began)
-            if express.join(operation):
-                await express.lead(operation)
+            operation = lane.express.settle(lane.scope, payload, page, began)
+            if coalescer.join(operation):
+                await coalescer.lead(operation)
             answered = await operation.future
             if answered is None:
                 return await lane.backend.settle_alone(self._holds, [(real0, real1)], self._op, began)

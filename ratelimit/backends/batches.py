@@ -50,19 +50,27 @@ class Batches:
             redis.RedisError, OSError: it went alone, and failed.
             TryAgain, ScriptMissing, BackendError: it went with others, and failed.
         """
-        if len(call.keys) > _KEYS_MAX:
-            return await self._execute(Attempt(call, False, 0.0, timeout))
+        coalescer = self._coalescer
+        if len(call.keys) > _KEYS_MAX or coalescer.is_quiet:
+            return await self._alone(call, timeout)
         key = call.keys[0]
         tag = key[: key.find("}")]
         member = _Operation()
         member.stop, member.expires, member.call = Stop(self, tag, self._slot(tag)), now + timeout, call
-        if self._coalescer.join(member):
-            await self._coalescer.lead(member)
+        if coalescer.join(member):
+            await coalescer.lead(member)
         reply = await member.future
         if reply is not None:
             return reply
         # It may have been held first.
-        return await self._execute(Attempt(call, False, 0.0, member.expires - time.monotonic()))
+        return await self._alone(call, member.expires - time.monotonic())
+
+    async def _alone(self, call: ScriptCall, timeout: float) -> object:
+        self._coalescer.alone += 1
+        try:
+            return await self._execute(Attempt(call, False, 0.0, timeout))
+        finally:
+            self._coalescer.alone -= 1
 
     async def carry(self, batch: Sequence[_Operation]) -> None:
         """As `Carrier.carry`."""

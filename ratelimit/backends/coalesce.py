@@ -14,6 +14,8 @@ __all__ = ("BATCH_MAX", "Carrier", "Coalescer", "Member", "Stop")
 
 BATCH_MAX: Final = 64
 """Operations in a batch: more do not make it cheaper, and would keep the server from everybody else."""
+_LONELY: Final = 8
+"""Who has been alone so many times in a row need not look for company: that would cost him a step of the loop."""
 
 
 class Carrier(Protocol):
@@ -52,7 +54,8 @@ class Coalescer:
     """Gathers what callers want at the same time, and has it carried to the server together.
 
     The first caller of a tick leads: it lets all others that are ready go ahead, and then sends what has come together.
-    Who is alone is told so, and sends its own call from its own task, as if this class were not there.
+    Who is alone is told so, and sends its own call from its own task, as if this class were not there. Who keeps being
+    alone is not asked to wait for others any more, until another operation comes while one is under way.
 
     A member that is cancelled leaves the others alone: its operation may still happen, like that of any call that is
     cancelled under way.
@@ -74,6 +77,19 @@ class Coalescer:
         """By tag, who waits behind it."""
         self._timer: asyncio.TimerHandle | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._lonely = 0
+        """How many in a row were alone."""
+        self.alone = 0
+        """Operations that travel alone now; whoever sends one counts it."""
+
+    @property
+    def is_quiet(self) -> bool:
+        """True when an operation may go alone without looking for others."""
+        if self._lonely >= _LONELY:
+            if not (self.alone or self._waiting or self._busy):
+                return True
+            self._lonely = 0
+        return False
 
     def join(self, member: Member) -> bool:
         """Give the member its future, and True if it comes first in this tick and so must :meth:`lead`.
@@ -180,11 +196,13 @@ class Coalescer:
 
     def _send(self, batch: list[Member]) -> None:
         if len(batch) == 1:
+            self._lonely += 1
             batch[0].future.set_result(None)
         else:
             self._carry(batch)
 
     def _carry(self, batch: list[Member]) -> None:
+        self._lonely = 0
         self._busy.update(dict.fromkeys([member.stop.tag for member in batch], batch))
         task = asyncio.create_task(self._travel(batch))
         self._under_way.add(task)

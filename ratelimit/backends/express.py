@@ -62,8 +62,7 @@ class Express:
         timeout: float,
         slot: Callable[[str], int],
     ) -> None:
-        self.join = coalescer.join
-        self.lead = coalescer.lead
+        self.coalescer = coalescer
         self._calls = calls
         self._run = run
         self._timeout = timeout

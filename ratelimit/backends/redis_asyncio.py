@@ -201,7 +201,7 @@ class AsyncRedisBackend:
 
     async def reserve_alone(self, holds: Sequence[Hold], op: Op, began: float) -> bool:
         """As `Backend.reserve`, in a call of its own: for what the express lane has sent away since it `began`."""
-        allowed = decode_reserve(await self._run(self._calls.reserve(holds, op), began), op.id, holds)
+        allowed = decode_reserve(await self._alone(self._calls.reserve(holds, op), began), op.id, holds)
         return self.recall.learn(holds, allowed, self.recall.sent(began))
 
     async def settle_alone(
@@ -209,7 +209,7 @@ class AsyncRedisBackend:
     ) -> Settlement:
         """As `Backend.settle`, in a call of its own."""
         try:
-            return decode_settle(await self._run(self._calls.settle(holds, actual, op), began), op.id, holds)
+            return decode_settle(await self._alone(self._calls.settle(holds, actual, op), began), op.id, holds)
         finally:
             self.recall.forget([hold.key for hold in holds])
 
@@ -235,6 +235,17 @@ class AsyncRedisBackend:
             if isinstance(outcome, BaseException) and (outcome is reserved or not isinstance(outcome, BackendError)):
                 raise outcome
         return reserved is True, settled if isinstance(settled, BackendError) else None
+
+    async def _alone(self, call: ScriptCall, began: float) -> object:
+        """All attempts, counted among the coalescer's operations that travel alone."""
+        coalescer = self._coalescer
+        if coalescer is None:
+            return await self._run(call, began)
+        coalescer.alone += 1
+        try:
+            return await self._run(call, began)
+        finally:
+            coalescer.alone -= 1
 
     async def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""

@@ -93,6 +93,30 @@ def test_who_is_alone_sends_his_own_call() -> None:
     drive(work)
 
 
+def test_who_keeps_being_alone_looks_for_nobody_until_somebody_comes() -> None:
+    """His call goes at once; those that come while it is under way look for each other again."""
+
+    async def work(wire: Wire, coalescer: Batches) -> None:
+        for number in range(8):
+            one = ask(coalescer, call("alice", number))
+            await settle_down()
+            wire.answer()
+            await one
+        one = ask(coalescer, call("alice", 8))
+        await asyncio.sleep(0)
+        assert wire.sent[8:] == [["alic0008"]]
+        others = [ask(coalescer, call(subject)) for subject in ("b", "c")]
+        await asyncio.sleep(0)
+        assert wire.sent[9:] == []
+        await settle_down()
+        assert wire.sent[9:] == [["b0000", "c0000"]]
+        while wire.open:
+            wire.answer()
+        await asyncio.gather(one, *others)
+
+    drive(work)
+
+
 def test_a_tick_goes_in_order_in_as_few_batches_as_the_bound_allows_all_of_one_size() -> None:
     """Each caller gets the answer to his own operation."""
 
