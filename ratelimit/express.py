@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ratelimit.aio import AsyncLimiter
     from ratelimit.limiter import Limiter
 
-__all__ = ("EXPRESS_METERS", "LANES_LEAST", "AsyncExpressReservation", "ExpressLane", "ExpressReservation")
+__all__ = ("EXPRESS_METERS", "LANES_LEAST", "AsyncExpressReservation", "ExpressLane", "ExpressReservation", "OnDemand")
 
 EXPRESS_METERS: Final = frozenset({"requests", "tokens"})
 """What a call may name to go this way."""
@@ -152,7 +152,7 @@ class ExpressLane:
         return scope
 
 
-class _OnDemand:
+class OnDemand:
     """A place of the base class that is filled when somebody asks: the hot path has no use for it.
 
     Not by `__getattr__`: a class that has one loses the quick way to all its attributes, which made a settle slower
@@ -183,15 +183,15 @@ class _OnLane:
     if not TYPE_CHECKING:
         __slots__ = ()  # its heirs have the places: of two bases with places no class can be made
 
-        _holds = _OnDemand(Held._holds, lambda self: [self._hold()])
-        _limiter = _OnDemand(Held._limiter, lambda self: self._lane.limiter)
+        _holds = OnDemand(Held._holds, lambda self: [self._hold()])
+        _limiter = OnDemand(Held._limiter, lambda self: self._lane.limiter)
         # Under threads the lane's own lock: whichever way a settle goes, it waits for the other.
-        _lock = _OnDemand(
+        _lock = OnDemand(
             Held._lock, lambda self: asyncio.Lock() if isinstance(self, AsyncReservation) else self._lane.lock
         )
-        _on_error = _OnDemand(Held._on_error, lambda _: "refund_tokens")
-        _op = _OnDemand(Held._op, lambda _: None)
-        _wanted = _OnDemand(Held._wanted, lambda _: None)
+        _on_error = OnDemand(Held._on_error, lambda _: "refund_tokens")
+        _op = OnDemand(Held._op, lambda _: None)
+        _wanted = OnDemand(Held._wanted, lambda _: None)
 
         # The lane fills in the rest. A Python function that did it would cost an acquire another tenth.
         __init__ = object.__init__

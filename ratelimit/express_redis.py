@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from threading import RLock
 from typing import TYPE_CHECKING, Any, Final
 
-from ratelimit.backends.base import Op
 from ratelimit.backends.express import Express
 from ratelimit.backends.redis_asyncio import AsyncRedisBackend
 from ratelimit.core.decision import Standing, decide, standings
@@ -20,8 +20,8 @@ from ratelimit.core.limit import Layout
 from ratelimit.core.settlement import Settlement
 from ratelimit.core.wire_express import ALLOWED, NARROW, NOT_ORDINARY, REPEATED, encode_settle, is_narrow
 from ratelimit.errors import RateLimited
-from ratelimit.express import EXPRESS_METERS
-from ratelimit.reservation import AsyncReservation
+from ratelimit.express import EXPRESS_METERS, OnDemand
+from ratelimit.reservation import AsyncReservation, Held
 
 if TYPE_CHECKING:
     from ratelimit.aio import AsyncLimiter
@@ -32,11 +32,13 @@ _DETOUR: Final = 1.0
 """Seconds for which a subject takes the general way after it was found not to be ordinary: what is left from another
 plan, or a clock that stepped back, would cost each of its operations a second call.
 """
-_ON_DEMAND = frozenset({"_holds", "_limiter", "_lock", "_on_error"})
 
 
 class RedisLane:
     """The way of one subject under one plan. Made on its first call, kept by the limiter."""
+
+    lock: Final = RLock()
+    """For what a reservation makes on demand, where a lane in memory has one against threads."""
 
     __slots__ = ("_most", "backend", "detour", "express", "layout", "limiter", "recall", "refusals", "scope", "units")
 
@@ -87,7 +89,17 @@ class RedisLane:
         if verdict == ALLOWED:
             if self.refusals:
                 self.recall.forget((self.scope.key,))
-            return RedisLaneReservation(self, costs, now, epoch, (level0, level1), (refunded0, refunded1))
+            kind: Any = RedisLaneReservation
+            reservation: RedisLaneReservation = kind()
+            reservation._lane = self
+            reservation._done = reservation._op = reservation._settlement = None
+            reservation._exported = reservation._settling = False
+            reservation.costs = costs
+            reservation.at = now
+            reservation.epoch = epoch
+            reservation.levels = (level0, level1)
+            reservation.refunded = (refunded0, refunded1)
+            return reservation
         if verdict == NOT_ORDINARY:
             self.detour = began + _DETOUR
             return None
@@ -120,28 +132,24 @@ class RedisLaneReservation(AsyncReservation):
 
     __slots__ = ("_done", "_lane", "_settling", "at", "costs", "epoch", "levels", "refunded")
 
-    def __init__(
-        self,
-        lane: RedisLane,
-        costs: tuple[int, int],
-        at: int,
-        epoch: int,
-        levels: tuple[int, int],
-        refunded: tuple[int, int],
-    ) -> None:
-        # What the base class would set is set here or made on demand: this line is the hot path.
-        self._lane = lane
-        self.costs = costs
-        self.at = at
-        self.epoch = epoch
-        self.levels = levels
-        self.refunded = refunded
-        self._exported = False
-        self._op: Op | None = None
-        self._settlement = None
-        self._settling = False
-        self._wanted = None
-        self._done: asyncio.Future[None] | None = None
+    if not TYPE_CHECKING:
+        _holds = OnDemand(Held._holds, lambda self: [self._hold()])
+        _limiter = OnDemand(Held._limiter, lambda self: self._lane.limiter)
+        _lock = OnDemand(Held._lock, lambda _: asyncio.Lock())
+        _on_error = OnDemand(Held._on_error, lambda _: "refund_tokens")
+        _wanted = OnDemand(Held._wanted, lambda _: None)
+
+        # The lane fills in the rest, see `ratelimit.express`.
+        __init__ = object.__init__
+
+    _done: asyncio.Future[None] | None
+    _lane: RedisLane
+    _settling: bool
+    at: int
+    costs: tuple[int, int]
+    epoch: int
+    levels: tuple[int, int]
+    refunded: tuple[int, int]
 
     @property
     def standings(self) -> tuple[Standing, ...]:
@@ -223,13 +231,6 @@ class RedisLaneReservation(AsyncReservation):
             lane.detour = began + _DETOUR
         return await lane.backend.settle(self._holds, [(real0, real1)], self._op)
 
-    def __getattr__(self, name: str) -> Any:
-        """What the base class would have set, made when the lane is left."""
-        if name not in _ON_DEMAND:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        lane = self._lane
-        self._holds = [lane.hold(self.costs, self.at, self.epoch, self.levels, self.refunded)]
-        self._limiter = lane.limiter
-        self._lock = asyncio.Lock()
-        self._on_error = "refund_tokens"
-        return object.__getattribute__(self, name)
+    def _hold(self) -> Hold:
+        """What the general way takes."""
+        return self._lane.hold(self.costs, self.at, self.epoch, self.levels, self.refunded)
