@@ -7,8 +7,12 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
-__all__ = ("OK", "Peer", "Request", "Upstream", "upstream")
+__all__ = ("CHAT", "CHUNKED", "MESSAGES", "OK", "Peer", "Request", "Upstream", "upstream")
 
+CHAT = "/v1/chat/completions"
+MESSAGES = "/v1/messages"
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -13,36 +11,14 @@ import pytest
 from ratelimit.errors import ConfigError
 from ratelimit.intake import AMOUNT_MAX
 from ratelimit.web.body import BadBody
-from ratelimit.web.call import MediaCosts, ModelCall, read_call
+from ratelimit.web.call import MediaCosts
 from ratelimit.web.fields import CALL_FIELDS, COSTLY_FIELDS, QUIET_FIELDS
 from ratelimit.web.media import MEDIA_TYPES
 from ratelimit.web.routes import Kind
-from tests.web.effort import calls_of
+from tests.web.model_calls import call_of, chat, texts, user
 
-MEDIA = MediaCosts(image=1_000, image_low=10, audio=200, video=3_000, document=5_000)
 BASE64 = "QUJD" * 50_000
 PNG = f"data:image/png;base64,{BASE64}"
-
-
-def call_of(kind: Kind, **body: Any) -> ModelCall:
-    """The call of a body that has what every body needs."""
-    required = {"messages": [], "max_tokens": 1} if kind is Kind.MESSAGES else {}
-    return read_call(kind, {"model": "glm-5", **required, **body}, MEDIA)
-
-
-def chat(*messages: object, **body: Any) -> ModelCall:
-    """The call of a chat with these messages."""
-    return call_of(Kind.CHAT, messages=list(messages), **body)
-
-
-def user(content: object) -> dict[str, object]:
-    """A message by the user."""
-    return {"role": "user", "content": content}
-
-
-def texts(call: ModelCall) -> list[str]:
-    """What a tokenizer would get, in the order of the alphabet."""
-    return sorted(call.texts())
 
 
 # Text
@@ -379,55 +355,3 @@ def test_wrong_shapes_are_never_free(kind: Kind) -> None:
             except BadBody:
                 continue
             assert call.text_bytes >= 10_000
-
-
-SHAPES: dict[str, Callable[[int], Any]] = {
-    "messages": lambda n: [user("a")] * n,
-    "odd messages": lambda n: [{"role": "user", "content": None, "x": [1]}] * n,
-    "no messages": lambda n: [5] * n,
-    "parts": lambda n: [user([{"type": "text", "text": "a"}] * n)],
-    "images": lambda n: [user([{"type": "image_url", "image_url": {"url": "data:image/png;base64,A"}}] * n)],
-    "data URLs": lambda n: [user([{"type": "new", "x": ["data:,"] * n}])],
-    "fields": lambda n: [{str(number): "data:," for number in range(n)}],
-    "deep": lambda n: [nested(n)],
-}
-
-
-def nested(count: int) -> object:
-    """So many content parts, sixty at a time within one another."""
-    node: object = "a"
-    for _ in range(60):
-        node = [{"content": node}] + [{"content": "b"}] * (count // 60)
-    return {"content": node}
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_work_grows_with_the_size(shape: str) -> None:
-    """Twice the messages, parts or fields are at most twice the calls."""
-
-    def work(size: int) -> int:
-        messages = SHAPES[shape](size)
-        return calls_of(lambda: chat(*messages).text_bytes)
-
-    assert work(4_000) <= 2 * work(2_000) + 50
-
-
-def test_many_small_values_take_little_memory() -> None:
-    """A body of two million empty lists must not become gigabytes: its values are kept, and no JSON of each."""
-    messages: list[object] = [[]] * 20_000
-    tracemalloc.start()
-    try:
-        call = chat(*messages)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 2_000_000
-    assert sum(map(len, texts(call))) == call.text_bytes == 40_000
-
-
-@pytest.mark.parametrize("wrap", [lambda texts: texts, lambda texts: [user(texts)]])
-def test_a_list_of_texts_is_taken_as_a_whole(wrap: Callable[[list[str]], list[object]]) -> None:
-    """Millions of them fit in a body, and looking at each would stop an event loop for seconds."""
-    messages = wrap(["a"] * 4_000)
-    assert chat(*messages).text_bytes == 4_000
-    assert calls_of(lambda: chat(*messages)) < 400
