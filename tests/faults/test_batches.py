@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -21,45 +20,23 @@ from ratelimit import (
 from ratelimit.backends.coalesce import BATCH_MAX
 from ratelimit.backends.scripts import load_script
 from ratelimit.core.keys import KeyMaker
+from tests.faults.at_once import HARMFUL, PATIENT, STUBBORN, together, until
 from tests.faults.faces import LEDGER, used
 from tests.faults.tally import Tally
 from tests.servers import (
     DELAY,
     DROP_REPLY,
     HOLD_REQUEST,
-    RESET_AFTER,
-    RESET_BEFORE,
     Action,
     FaultProxy,
     RedisServer,
-    eventually,
     redis_binaries,
 )
-
-HARMFUL = {
-    "drop-reply": DROP_REPLY,
-    "reset-after": RESET_AFTER,
-    "reset-before": RESET_BEFORE,
-    "late": DELAY(1.5),
-}
-#: Twenty callers that all connect anew need longer than one does, on a machine that is busy with something else.
-STUBBORN = RetryPolicy(timeout=0.5, deadline=10.0, attempts=8)
-PATIENT = RetryPolicy(timeout=5.0, deadline=20.0)
 
 
 async def acquire(limiter: AsyncLimiter, subject: str, tokens: int = 70, plan: Plan = LEDGER) -> AsyncReservation:
     """An acquire as a coroutine that a task can run."""
     return await limiter.acquire(subject, plan=plan, tokens=tokens)
-
-
-async def together(*jobs: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Results or errors of jobs that begin in the same tick."""
-    return await asyncio.gather(*jobs, return_exceptions=True)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Poll without stopping the loop."""
-    await asyncio.to_thread(eventually, condition)
 
 
 async def books(limiter: AsyncLimiter, subject: str) -> dict[str, int]:
@@ -239,7 +216,7 @@ def test_a_cancelled_member_leaves_the_others_alone(proxy: FaultProxy, tally: Ta
                 tasks = [asyncio.create_task(acquire(limiter, name)) for name in names]
                 await asyncio.sleep(0)
                 tasks[first].cancel()
-                answers = await together(*tasks)  # type: ignore[arg-type]
+                answers = await together(*tasks)
                 assert [type(answer) is asyncio.CancelledError for answer in answers] == [i == first for i in range(3)]
                 assert [(await books(limiter, name))["requests"] for name in names] == [
                     int(i != first) for i in range(3)
@@ -249,7 +226,7 @@ def test_a_cancelled_member_leaves_the_others_alone(proxy: FaultProxy, tally: Ta
             tasks = [asyncio.create_task(acquire(limiter, f"late-{i}")) for i in range(3)]
             await until(lambda: tally.injected)
             tasks[1].cancel()
-            await together(*tasks)  # type: ignore[arg-type]
+            await together(*tasks)
             assert tasks[1].cancelled()
             assert used(tasks[2].result().standings) == {"requests": 1, "tokens": 70}
             assert (await books(limiter, "late-1"))["requests"] <= 1
@@ -316,7 +293,7 @@ def test_a_limiter_that_is_closed_cuts_off_what_is_under_way(proxy: FaultProxy, 
         tasks = [asyncio.create_task(acquire(limiter, "alice")) for _ in range(3)]
         await until(lambda: proxy.held == 1)
         await limiter.close()
-        answers = await together(*tasks)  # type: ignore[arg-type]
+        answers = await together(*tasks)
         assert ["the limiter was closed" in str(answer) for answer in answers] == [True] * 3
 
     asyncio.run(run())

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from ratelimit import AsyncLimiter, RetryPolicy
+from tests.faults.at_once import until
 from tests.faults.faces import LEDGER, QUICK, used
 from tests.faults.tally import Tally
 from tests.servers import DELAY, HOLD_REQUEST, FaultProxy, RedisServer, eventually
 
 POOL = 20
 PATIENT = RetryPolicy(timeout=5.0, deadline=20.0)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Poll without stopping the loop."""
-    await asyncio.to_thread(eventually, condition)
 
 
 async def cancelled(task: asyncio.Task[Any]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 import pytest
 
@@ -22,45 +20,25 @@ from ratelimit import (
 from ratelimit.backends.coalesce import BATCH_MAX
 from ratelimit.backends.scripts import load_script
 from ratelimit.core.keys import KeyMaker, page_key
+from tests.faults.at_once import HARMFUL, PATIENT, STUBBORN, together, until
 from tests.faults.faces import used
 from tests.faults.tally import Tally
 from tests.servers import (
     DELAY,
     DROP_REPLY,
     HOLD_REQUEST,
-    RESET_AFTER,
-    RESET_BEFORE,
     Action,
     FaultProxy,
     RedisServer,
-    eventually,
 )
 
 BOOKS = Plan("Books", limits=[Limit("requests", 1, 60, burst=70), Limit("tokens", 1, 60, burst=70)])
 """Buckets that are books for a minute, and narrow enough for the lane: one request or token drains in that time."""
-HARMFUL = {
-    "drop-reply": DROP_REPLY,
-    "reset-after": RESET_AFTER,
-    "reset-before": RESET_BEFORE,
-    "late": DELAY(1.5),
-}
-STUBBORN = RetryPolicy(timeout=0.5, deadline=10.0, attempts=8)
-PATIENT = RetryPolicy(timeout=5.0, deadline=20.0)
 
 
 async def acquire(limiter: AsyncLimiter, subject: str, tokens: int = 3) -> AsyncReservation:
     """An acquire as a coroutine that a task can run."""
     return await limiter.acquire(subject, plan=BOOKS, tokens=tokens)
-
-
-async def together(*jobs: Coroutine[Any, Any, Any] | asyncio.Task[Any]) -> list[Any]:
-    """Results or errors of jobs that begin in the same tick."""
-    return await asyncio.gather(*jobs, return_exceptions=True)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Poll without stopping the loop."""
-    await asyncio.to_thread(eventually, condition)
 
 
 async def books(limiter: AsyncLimiter, subject: str) -> dict[str, int]:

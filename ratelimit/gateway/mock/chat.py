@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import AsyncIterator
+from typing import Any
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ratelimit.gateway.mock.body import BadRequest, Body, read_body, wanted_tokens
+from ratelimit.gateway.mock.body import Body, read_body, wanted_tokens
 from ratelimit.gateway.mock.events import DONE, Pace, data, interleave, json_response, stream_response
+from ratelimit.gateway.mock.job import CHOICES_MAX, Job, finish_reason, wants_usage
 from ratelimit.gateway.mock.prompt import prompt_tokens, tool_tokens
-from ratelimit.gateway.mock.words import TOKENS_MAX, Reply, reply, seed_of
+from ratelimit.gateway.mock.words import TOKENS_MAX, reply, seed_of
 
-__all__ = ("CHOICES_MAX", "Chat", "chat_usage", "wants_usage")
-
-CHOICES_MAX: Final = 128
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What a request asks for, read and worked out."""
-
-    model: str
-    prompt_tokens: int
-    replies: Sequence[Reply]
-    usage_in_stream: bool
-
-    @property
-    def usage(self) -> dict[str, Any]:
-        return chat_usage(self.prompt_tokens, sum(answer.tokens for answer in self.replies))
+__all__ = ("Chat",)
 
 
 class Chat:
@@ -51,7 +35,7 @@ class Chat:
         await self._pace.whole(max(answer.tokens for answer in job.replies))
         return json_response(_whole(job))
 
-    async def _stream(self, job: _Job) -> AsyncIterator[bytes]:
+    async def _stream(self, job: Job) -> AsyncIterator[bytes]:
         head = _head(job, "chat.completion.chunk")
         # With usage asked for, every chunk has the field, and only the last one a value in it.
         tail: dict[str, Any] = {"usage": None} if job.usage_in_stream else {}
@@ -65,47 +49,19 @@ class Chat:
         async for index, piece in self._pace.drip(interleave(answer.pieces() for answer in job.replies)):
             yield chunk(index, {"content": piece})
         for index, answer in enumerate(job.replies):
-            yield chunk(index, {}, _finish(answer))
+            yield chunk(index, {}, finish_reason(answer))
         if job.usage_in_stream:
             yield data({**head, "choices": [], "usage": job.usage})
         yield DONE
 
 
-def chat_usage(prompt: int, completion: int) -> dict[str, Any]:
-    """Usage in the form of chat and completions."""
-    return {
-        "prompt_tokens": prompt,
-        "completion_tokens": completion,
-        "total_tokens": prompt + completion,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {
-            "reasoning_tokens": 0,
-            "audio_tokens": 0,
-            "accepted_prediction_tokens": 0,
-            "rejected_prediction_tokens": 0,
-        },
-    }
-
-
-def wants_usage(body: Body) -> bool:
-    """True when a stream is to end with its usage."""
-    options = body.get("stream_options")
-    if options is None:
-        return False
-    if not body.flag("stream"):
-        raise BadRequest("stream_options: only allowed when stream is true", "stream_options")
-    if not isinstance(options, dict) or not isinstance(options.get("include_usage", False), bool):
-        raise BadRequest("stream_options: must be an object; include_usage must be true or false", "stream_options")
-    return bool(options.get("include_usage", False))
-
-
-def _job(body: Body, wanted: int | None) -> _Job:
+def _job(body: Body, wanted: int | None) -> Job:
     model, messages = body.model(), body.messages()
     # The newer name counts where both are given, as at the provider.
     older, newer = body.whole("max_tokens", TOKENS_MAX), body.whole("max_completion_tokens", TOKENS_MAX)
     most = older if newer is None else newer
     seed = seed_of(model.encode(), orjson.dumps(messages))
-    return _Job(
+    return Job(
         model=model,
         prompt_tokens=prompt_tokens(messages) + tool_tokens(body.get("tools")),
         replies=[reply(seed + index, most, wanted) for index in range(body.whole("n", CHOICES_MAX) or 1)],
@@ -113,7 +69,7 @@ def _job(body: Body, wanted: int | None) -> _Job:
     )
 
 
-def _head(job: _Job, kind: str) -> dict[str, Any]:
+def _head(job: Job, kind: str) -> dict[str, Any]:
     return {
         "id": f"chatcmpl-{secrets.token_hex(12)}",
         "object": kind,
@@ -123,18 +79,14 @@ def _head(job: _Job, kind: str) -> dict[str, Any]:
     }
 
 
-def _whole(job: _Job) -> dict[str, Any]:
+def _whole(job: Job) -> dict[str, Any]:
     choices = [
         {
             "index": index,
             "message": {"role": "assistant", "content": answer.text, "refusal": None},
             "logprobs": None,
-            "finish_reason": _finish(answer),
+            "finish_reason": finish_reason(answer),
         }
         for index, answer in enumerate(job.replies)
     ]
     return {**_head(job, "chat.completion"), "choices": choices, "usage": job.usage}
-
-
-def _finish(answer: Reply) -> str:
-    return "length" if answer.cut else "stop"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import orjson
@@ -13,28 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ratelimit.gateway.mock.body import BadRequest, Body, read_body, wanted_tokens
-from ratelimit.gateway.mock.chat import CHOICES_MAX, chat_usage, wants_usage
 from ratelimit.gateway.mock.events import DONE, Pace, data, interleave, json_response, stream_response
-from ratelimit.gateway.mock.words import TOKENS_MAX, Reply, count, reply, seed_of
+from ratelimit.gateway.mock.job import CHOICES_MAX, Job, finish_reason, wants_usage
+from ratelimit.gateway.mock.words import TOKENS_MAX, count, reply, seed_of
 
 __all__ = ("Completions", "text_inputs")
 
 _MOST_BY_DEFAULT: Final = 16
 """`max_tokens` where none is given, as at the provider."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """What a request asks for, read and worked out."""
-
-    model: str
-    prompt_tokens: int
-    replies: Sequence[Reply]
-    usage_in_stream: bool
-
-    @property
-    def usage(self) -> dict[str, Any]:
-        return chat_usage(self.prompt_tokens, sum(answer.tokens for answer in self.replies))
 
 
 class Completions:
@@ -56,15 +41,15 @@ class Completions:
         if body.flag("stream"):
             return stream_response(self._stream(job, head))
         await self._pace.whole(max(answer.tokens for answer in job.replies))
-        choices = [_choice(index, answer.text, _finish(answer)) for index, answer in enumerate(job.replies)]
+        choices = [_choice(index, answer.text, finish_reason(answer)) for index, answer in enumerate(job.replies)]
         return json_response({**head, "choices": choices, "usage": job.usage})
 
-    async def _stream(self, job: _Job, head: dict[str, Any]) -> AsyncIterator[bytes]:
+    async def _stream(self, job: Job, head: dict[str, Any]) -> AsyncIterator[bytes]:
         tail: dict[str, Any] = {"usage": None} if job.usage_in_stream else {}
         async for index, piece in self._pace.drip(interleave(answer.pieces() for answer in job.replies)):
             yield data({**head, "choices": [_choice(index, piece, None)], **tail})
         for index, answer in enumerate(job.replies):
-            yield data({**head, "choices": [_choice(index, "", _finish(answer))], **tail})
+            yield data({**head, "choices": [_choice(index, "", finish_reason(answer))], **tail})
         if job.usage_in_stream:
             yield data({**head, "choices": [], "usage": job.usage})
         yield DONE
@@ -94,13 +79,13 @@ def _are_tokens(value: list[Any]) -> bool:
     return bool(value) and all(type(item) is int and item >= 0 for item in value)
 
 
-def _job(body: Body, wanted: int | None) -> _Job:
+def _job(body: Body, wanted: int | None) -> Job:
     model = body.model()
     prompts = text_inputs(body.need("prompt"), "prompt", CHOICES_MAX)
     most = body.whole("max_tokens", TOKENS_MAX) or (None if wanted is not None else _MOST_BY_DEFAULT)
     each = body.whole("n", CHOICES_MAX) or 1
     seeds = [seed_of(model.encode(), prompt) for prompt, _ in prompts]
-    return _Job(
+    return Job(
         model=model,
         prompt_tokens=sum(tokens for _, tokens in prompts),
         replies=[reply(seed + index, most, wanted) for seed in seeds for index in range(each)],
@@ -110,7 +95,3 @@ def _job(body: Body, wanted: int | None) -> _Job:
 
 def _choice(index: int, text: str, finish: str | None) -> dict[str, Any]:
     return {"index": index, "text": text, "logprobs": None, "finish_reason": finish}
-
-
-def _finish(answer: Reply) -> str:
-    return "length" if answer.cut else "stop"
