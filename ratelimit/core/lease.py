@@ -6,7 +6,7 @@ sent. So whatever is admitted was charged at most a term earlier, and usage admi
 B + r * (t + term).
 
 The *floor* keeps it tighter. With V0 the level right after the slice's reserve, V0 - drained is a lower bound of the
-server's level L at every instant since, as long as nobody else gives anything back. What is left is kept at or below it
+server's level L at every instant since, as long as nothing but slices is given back there. What is left is kept at or below it
 whenever something is handed out. Then L - left never touches zero, and that is the level of a world in which each part
 was charged at the instant when it was handed out, not when the slice was: handing out is a refund under the safe rule
 (docs/reservations.md) and a reserve at the same instant. In that world P1 holds without the term.
