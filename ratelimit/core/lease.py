@@ -6,10 +6,11 @@ sent. So whatever is admitted was charged at most a term earlier, and usage admi
 B + r * (t + term).
 
 The *floor* keeps it tighter. With V0 the level right after the slice's reserve, V0 - drained is a lower bound of the
-server's level L at every instant since, as long as nothing but slices is given back there. What is left is kept at or below it
+server's level L at every instant since, as long as nothing is given back there. What is left is kept at or below it
 whenever something is handed out. Then L - left never touches zero, and that is the level of a world in which each part
 was charged at the instant when it was handed out, not when the slice was: handing out is a refund under the safe rule
-(docs/reservations.md) and a reserve at the same instant. In that world P1 holds without the term.
+(docs/reservations.md) and a reserve at the same instant. In that world P1 holds without the term. A worker cannot see
+what others give back (slices of theirs included), so among several the term stays in the bound.
 
 Amounts that come back to a slice follow the same rule. `L - left` right after they were handed out is their mark; less
 the drain and what has come back since, it bounds what may come back now. What is left at the end goes back to
