@@ -99,13 +99,14 @@ def test_who_comes_later_does_not_overtake_a_batch_under_way(proxy: FaultProxy, 
     """Later operations of the same subject wait for its answer; those of others do not."""
 
     async def run() -> None:
-        async with AsyncLimiter.from_url(proxy.url, policy=PATIENT) as limiter:
-            tally.inject("batch", DELAY(0.2))
+        async with AsyncLimiter.from_url(proxy.url, policy=RetryPolicy(timeout=60.0, deadline=120.0)) as limiter:
+            tally.inject("batch", HOLD_REQUEST)
             first = [asyncio.create_task(acquire(limiter, "alice")) for _ in range(2)]
-            await until(lambda: tally.injected)
+            await until(lambda: proxy.held == 1)
             later = asyncio.create_task(acquire(limiter, "alice"))
             assert used((await acquire(limiter, "bob")).standings)["requests"] == 1
             assert not later.done()
+            proxy.release()
             assert [used((await task).standings)["requests"] for task in (*first, later)] == [1, 2, 3]
 
     asyncio.run(run())

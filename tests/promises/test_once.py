@@ -123,8 +123,12 @@ def _use(limiter: Limiter, sequence: list[tuple[str, int, bool]]) -> int:
 @quick
 @given(uses)
 def test_p11_one_round_trip(server: RedisServer, sequence: list[tuple[str, int, bool]]) -> None:
-    """Exactly one EVALSHA per decision and per settlement, and nothing else once the server knows the scripts."""
-    with server.client() as client, Limiter.from_url(server.unix_url, prefix=f"p{next(_EXAMPLE)}-") as limiter:
+    """Exactly one EVALSHA per decision and per settlement, and nothing else once the server knows the scripts.
+
+    Where every refusal is the server's own; tests/promises/test_refused.py has those from memory, which cost none.
+    """
+    prefix = f"p{next(_EXAMPLE)}-"
+    with server.client() as client, Limiter.from_url(server.unix_url, prefix=prefix, recheck=0) as limiter:
         limiter.acquire("warm", plan="Pro", tokens=1).settle(tokens=0)
         client.config_resetstat()
         done = _use(limiter, sequence)
