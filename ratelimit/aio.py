@@ -250,9 +250,11 @@ class AsyncLimiter:
 
     async def close(self) -> None:
         """Give back what is left of leases, and close the backend's connections."""
-        if self._leasing is not None:
-            await self._leasing.close()
-        await self._backend.close()
+        try:
+            if self._leasing is not None:
+                await self._leasing.close()
+        finally:
+            await self._backend.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -288,10 +290,12 @@ class AsyncLimiter:
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
             return await self._wait(holds, check_timeout(timeout), on_error)
-        if self._recall is not None and self._recall.refusals and self._recall.refuses(holds):
+        owner = None if self._leasing is None else self._leasing.lane(subject, plan, group, holds)
+        # Nobody is refused from memory for what is left of a slice of his own: that goes back first.
+        if (owner is None or owner.lease is None) and self._recall is not None and self._recall.refuses(holds):
             raise RateLimited(decide(False, holds))
-        if self._leasing is not None and len(holds) == 1:
-            return await self._leasing.reserve(self._leasing.lane(subject, plan, group, holds[0]), holds[0], on_error)
+        if self._leasing is not None and owner is not None:
+            return await self._leasing.reserve(owner, holds[0], on_error)
         op = None if self._local else self._name()
         if await self._backend.reserve(holds, op):
             return AsyncReservation(self, holds, op, on_error)

@@ -92,7 +92,7 @@ class RedisLane:
             kind: Any = RedisLaneReservation
             reservation: RedisLaneReservation = kind()
             reservation._lane = self
-            reservation._done = reservation._op = reservation._settlement = None
+            reservation._done = reservation._op = reservation._settlement = reservation._wanted = None
             reservation._exported = reservation._settling = False
             reservation.costs = costs
             reservation.at = now
@@ -102,7 +102,7 @@ class RedisLane:
             return reservation
         if verdict == NOT_ORDINARY:
             self.detour = began + _DETOUR
-            return None
+            return await self._reserve_alone(costs, began)
         holds = [self.hold(costs, now, epoch, (level0, level1), (refunded0, refunded1))]
         self.recall.learn(holds, False, self.recall.sent(began))
         raise RateLimited(decide(False, holds))
@@ -137,7 +137,6 @@ class RedisLaneReservation(AsyncReservation):
         _limiter = OnDemand(Held._limiter, lambda self: self._lane.limiter)
         _lock = OnDemand(Held._lock, lambda _: asyncio.Lock())
         _on_error = OnDemand(Held._on_error, lambda _: "refund_tokens")
-        _wanted = OnDemand(Held._wanted, lambda _: None)
 
         # The lane fills in the rest, see `ratelimit.express`.
         __init__ = object.__init__
@@ -189,12 +188,10 @@ class RedisLaneReservation(AsyncReservation):
             await asyncio.shield(self._done)
         if self._settlement is not None:
             return self._settlement
+        self._wanted = ((real0, real1),)
         self._settling = True
         try:
             self._settlement = settlement = await self._ask(real0, real1)
-        except BaseException:
-            self._wanted = [(real0, real1)]
-            raise
         finally:
             self._settling = False
             self._lane.recall.forget((self._lane.scope.key,))
@@ -223,12 +220,12 @@ class RedisLaneReservation(AsyncReservation):
             if coalescer.join(operation):
                 await coalescer.lead(operation)
             answered = await operation.future
-            if answered is None:
-                return await lane.backend.settle_alone(self._holds, [(real0, real1)], self._op, began)
-            now, (verdict, _, level0, given0, level1, given1) = answered
-            if verdict != NOT_ORDINARY:
-                return Settlement((lane,), ((now, 0, (level0, level1), (given0, given1)),), verdict == REPEATED)
-            lane.detour = began + _DETOUR
+            if answered is not None:
+                now, (verdict, _, level0, given0, level1, given1) = answered
+                if verdict != NOT_ORDINARY:
+                    return Settlement((lane,), ((now, 0, (level0, level1), (given0, given1)),), verdict == REPEATED)
+                lane.detour = began + _DETOUR
+            return await lane.backend.settle_alone(self._holds, [(real0, real1)], self._op, began)
         return await lane.backend.settle(self._holds, [(real0, real1)], self._op)
 
     def _hold(self) -> Hold:

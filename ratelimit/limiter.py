@@ -201,10 +201,12 @@ class Limiter:
         holds = self._intake.holds(subject, plan, group, requests, tokens, meters)
         if timeout:
             return self._wait(holds, check_timeout(timeout), on_error)
-        if self._recall is not None and self._recall.refusals and self._recall.refuses(holds):
+        owner = None if self._leasing is None else self._leasing.lane(subject, plan, group, holds)
+        # Nobody is refused from memory for what is left of a slice of his own: that goes back first.
+        if (owner is None or owner.lease is None) and self._recall is not None and self._recall.refuses(holds):
             raise RateLimited(decide(False, holds))
-        if self._leasing is not None and len(holds) == 1:
-            return self._leasing.reserve(self._leasing.lane(subject, plan, group, holds[0]), holds[0], on_error)
+        if self._leasing is not None and owner is not None:
+            return self._leasing.reserve(owner, holds[0], on_error)
         op = None if self._local else self._name()
         if self._backend.reserve(holds, op):
             return Reservation(self, holds, op, on_error)
@@ -305,9 +307,11 @@ class Limiter:
 
     def close(self) -> None:
         """Give back what is left of leases, and close the backend's connections."""
-        if self._leasing is not None:
-            self._leasing.close()
-        self._backend.close()
+        try:
+            if self._leasing is not None:
+                self._leasing.close()
+        finally:
+            self._backend.close()
 
     def __enter__(self) -> Self:
         return self

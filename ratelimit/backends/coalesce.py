@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from asyncio import Future, get_running_loop
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any, Final, Protocol
 
 from ratelimit.errors import BackendUnavailable
@@ -21,7 +23,7 @@ _LONELY: Final = 8
 class Carrier(Protocol):
     """Takes operations of one kind to the server, several in one call."""
 
-    async def carry(self, batch: Sequence[Any]) -> None:
+    def carry(self, batch: Sequence[Any]) -> Coroutine[Any, Any, None]:
         """Give every member of the batch its answer or its error, unless it has been cancelled."""
 
 
@@ -86,7 +88,7 @@ class Coalescer:
     def is_quiet(self) -> bool:
         """True when an operation may go alone without looking for others."""
         if self._lonely >= _LONELY:
-            if not (self.alone or self._waiting or self._busy):
+            if self.alone <= 0 and not (self._waiting or self._busy):
                 return True
             self._lonely = 0
         return False
@@ -96,19 +98,13 @@ class Coalescer:
 
         The future will hold what the member's carrier answers, or None when it has to go alone.
         """
-        waiting = self._waiting
-        if waiting:  # then this is the loop of whoever leads
-            waiting.append(member)
-            member.patience = None
-            member.future = Future(loop=self._loop)
-            return False
         loop = get_running_loop()
         if loop is not self._loop:
             self._enter(loop)
-        self._waiting.append(member)
         member.patience = None
         member.future = Future(loop=loop)
-        return True
+        self._waiting.append(member)
+        return len(self._waiting) == 1
 
     async def lead(self, member: Member) -> None:
         """Let all others go ahead that are ready, then send."""
@@ -121,16 +117,20 @@ class Coalescer:
             self._flush()
 
     async def close(self) -> None:
-        """Cut off what is under way; its callers get BackendUnavailable."""
-        if self._loop is asyncio.get_running_loop():
+        """Cut off what is under way, and what waits to be; its callers get BackendUnavailable."""
+        if self._loop is get_running_loop():
+            waiting, self._waiting, held, self._held = self._waiting, [], self._held, {}
+            _cut_off([*waiting, *chain.from_iterable(held.values())])
             while self._under_way:
                 for task in self._under_way:
                     task.cancel()
                 await asyncio.wait(self._under_way)
 
     def _enter(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Begin anew: in another loop, or in a child process, whatever was in this one is not there."""
         self._loop = loop
         self._waiting, self._busy, self._held, self._timer, self._under_way = [], {}, {}, None, set()
+        self._lonely = self.alone = 0
 
     def _flush(self) -> None:
         """Send what has come together in this tick, in the order in which it came.
@@ -204,22 +204,18 @@ class Coalescer:
     def _carry(self, batch: list[Member]) -> None:
         self._lonely = 0
         self._busy.update(dict.fromkeys([member.stop.tag for member in batch], batch))
-        task = asyncio.create_task(self._travel(batch))
+        task = asyncio.create_task(batch[0].stop.carrier.carry(batch))
         self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        # Not in the task itself: one that is cancelled before it begins runs nothing of its own.
+        task.add_done_callback(partial(self._ended, batch))
 
-    async def _travel(self, batch: list[Member]) -> None:
-        try:
-            await batch[0].stop.carrier.carry(batch)
-        except asyncio.CancelledError:
-            for member in batch:
-                if not member.future.done():
-                    member.future.set_exception(
-                        BackendUnavailable("the limiter was closed; the operation may have happened")
-                    )
-            raise
-        finally:
-            self._arrived(batch)
+    def _ended(self, batch: list[Member], task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if task.cancelled():
+            _cut_off(batch)
+        else:
+            task.result()
+        self._arrived(batch)
 
     def _arrived(self, batch: list[Member]) -> None:
         """Send who waits behind this batch."""
@@ -233,3 +229,9 @@ class Coalescer:
                     behind.append(tag)
         if behind:
             self._release(behind)
+
+
+def _cut_off(members: Iterable[Member]) -> None:
+    for member in members:
+        if not member.future.done():
+            member.future.set_exception(BackendUnavailable("the limiter was closed; the operation may have happened"))

@@ -44,7 +44,7 @@ class Recall:
 
     def refuses(self, holds: Sequence[Hold]) -> bool:
         """True when the server is sure to refuse; then the hold is filled as the server would."""
-        if len(holds) != 1:
+        if not self.refusals or len(holds) != 1:
             return False
         hold = holds[0]
         known = self.refusals.refuses(hold.key, hold.layout, hold.costs, self.clock())

@@ -193,7 +193,11 @@ class RedisBackend:
         been alone; one that fails within the batch is repeated alone, under its name. Raises what the reserve raises.
         """
         first, second = self._calls.settle(old, actual, old_op), self._calls.reserve(new, op)
-        settled, reserved = answers(self._run(self._calls.batch([first, second])), first, 2)
+        sent = self.recall.clock()
+        try:
+            settled, reserved = answers(self._run(self._calls.batch([first, second])), first, 2)
+        finally:
+            self.recall.forget([hold.key for hold in old])
         failed: BackendError | None = None
         if isinstance(settled, Exception):
             try:
@@ -202,7 +206,7 @@ class RedisBackend:
                 failed = error
         if isinstance(reserved, Exception):
             return self.reserve(new, op), failed
-        return decode_reserve(reserved, op.id, new), failed
+        return self.recall.learn(new, decode_reserve(reserved, op.id, new), sent), failed
 
     def peek(self, holds: Sequence[Hold]) -> None:
         """As `Backend.peek`."""

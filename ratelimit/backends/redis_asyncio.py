@@ -224,13 +224,17 @@ class AsyncRedisBackend:
             settled, reserved = await asyncio.gather(*both, return_exceptions=True)
         else:
             first, second = self._calls.settle(old, actual, old_op), self._calls.reserve(new, op)
-            settled, reserved = answers(await self._run(self._calls.batch([first, second])), first, 2)
+            sent = self.recall.clock()
+            try:
+                settled, reserved = answers(await self._run(self._calls.batch([first, second])), first, 2)
+            finally:
+                self.recall.forget([hold.key for hold in old])
             if isinstance(settled, Exception):
                 [settled] = await asyncio.gather(self.settle(old, actual, old_op), return_exceptions=True)
             if isinstance(reserved, Exception):
                 reserved = await self.reserve(new, op)
             else:
-                reserved = decode_reserve(reserved, op.id, new)
+                reserved = self.recall.learn(new, decode_reserve(reserved, op.id, new), sent)
         for outcome in (reserved, settled):
             if isinstance(outcome, BaseException) and (outcome is reserved or not isinstance(outcome, BackendError)):
                 raise outcome

@@ -47,6 +47,7 @@ class LeaseLane:
         "lease",
         "leasing",
         "prices",
+        "renewing",
         "resets",
         "timer",
         "turn",
@@ -60,6 +61,8 @@ class LeaseLane:
         self.lease: Lease | None = None
         self.resets = 0
         """How often the subject was reset: a slice that was asked for before is not to be used."""
+        self.renewing = False
+        """True while a thread renews; of the sync face."""
         self.failures = 0
         """How often a renewal has failed: who waited for one need not try another."""
         self.waiting: deque[Any] = deque()

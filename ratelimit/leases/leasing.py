@@ -101,8 +101,11 @@ class Leasing:
             except RuntimeError:  # interrupted before it was taken
                 pass
 
-    def lane(self, subject: Any, plan: str | Plan | None, group: str | None, hold: Hold) -> LeaseLane:
-        """The lane of a hold, to be found by these names from now on."""
+    def lane(self, subject: Any, plan: str | Plan | None, group: str | None, holds: Sequence[Hold]) -> LeaseLane | None:
+        """The lane of these holds, to be found by these names from now on; None of several."""
+        if len(holds) > 1:
+            return None
+        hold = holds[0]
         with self.lock:
             lane = self._lanes.get((hold.key, hold.layout))
             if lane is None:

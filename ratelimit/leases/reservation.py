@@ -78,18 +78,12 @@ class _OnLease:
             return self._settlement
 
     def _correct(self, real: Sequence[int]) -> Settlement | None:
-        lane, lease = self._lane, self._lane.lease
-        debts = [used - cost for used, cost in zip(real, self.costs, strict=True)]
-        if lease is None:
+        lane, lease = self._lane, self._lease
+        if lane.lease is not lease:
             return None
-        left, returned = self._left, self._returned
-        if lease is not self._lease:
-            # Another slice cannot take anything back, but it can pay for an overrun.
-            if min(debts) < 0:
-                return None
-            left, returned = lease.left, lease.returned
+        debts = [used - cost for used, cost in zip(real, self.costs, strict=True)]
         now = lane.leasing.clock()
-        given = lease.correct(debts, left, returned, now)
+        given = lease.correct(debts, self._left, self._returned, now)
         if given is None:
             return None
         hold = self._standing_at(lease, lease.left, now)

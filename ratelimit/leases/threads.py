@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import heappop, heappush
 from itertools import count
-from threading import Condition, Lock, Thread
+from threading import Condition, RLock, Thread
 from typing import TYPE_CHECKING, Any, Final
 
 from ratelimit.backends.redis import RedisBackend
@@ -54,7 +54,8 @@ class ThreadLeasing(Leasing):
 
     def make_turn(self) -> object:
         """As :meth:`Leasing.make_turn`."""
-        return Lock()
+        # Re-entered by a signal handler that comes while this thread renews.
+        return RLock()
 
     def reserve(self, lane: LeaseLane, hold: Hold, on_error: OnError) -> Reservation:
         """Decide: out of the slice, out of a new one, or by the backend on exactly this.
@@ -62,11 +63,16 @@ class ThreadLeasing(Leasing):
         Raises:
             RateLimited, BackendError: as `acquire`.
         """
-        failures = lane.failures
+        failures, leased = lane.failures, None
         with lane.turn:
-            leased = self.hand_out(lane, hold.costs)
-            if leased is None and failures == lane.failures and self._renew(lane, hold.costs):
-                leased = self.hand_out(lane, hold.costs)
+            if not lane.renewing:
+                lane.renewing = True
+                try:
+                    leased = self.hand_out(lane, hold.costs)
+                    if leased is None and failures == lane.failures and self._renew(lane, hold.costs):
+                        leased = self.hand_out(lane, hold.costs)
+                finally:
+                    lane.renewing = False
         if leased is not None:
             leased._on_error = on_error
             made: Reservation = leased
@@ -158,8 +164,9 @@ class ThreadLeasing(Leasing):
             lane.timer = lane.lease.ends
             heappush(self._ends, (lane.lease.ends, next(self._numbers), lane))
             if self._thread is None and self._with_thread:
-                self._thread = Thread(target=self._run, name="ratelimit-leases", daemon=True)
-                self._thread.start()
+                thread = Thread(target=self._run, name="ratelimit-leases", daemon=True)
+                thread.start()
+                self._thread = thread
             self._wake.notify()
 
     def _run(self) -> None:
