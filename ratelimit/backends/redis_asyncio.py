@@ -88,19 +88,20 @@ class AsyncPoolExecutor:
             good = not drops_connection(error)
             raise
         finally:
-            if not good:
+            # A pool that was closed meanwhile closes no connection any more.
+            if not good or pool is not self._pool or self._loop is None:
                 # nowait: a second cancellation must find nothing left to interrupt.
                 await connection.disconnect(nowait=True)
             await pool.release(connection)
 
     async def close(self) -> None:
         """As `AsyncExecutor.close`."""
-        if self._loop is asyncio.get_running_loop():
+        loop, self._loop = self._loop, None
+        if loop is asyncio.get_running_loop():
             await self._pool.disconnect()
             # A Sentinel pool asks through clients that are ours too, and does not close them.
             for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):
                 await sentinel.aclose()
-        self._loop = None
 
 
 class AsyncClusterExecutor:

@@ -13,7 +13,7 @@ from ratelimit import Retention, WireMismatch
 from ratelimit.backends.base import Op
 from ratelimit.backends.batches import Batches
 from ratelimit.backends.calls import Attempt, Calls, ScriptCall, TryAgain
-from ratelimit.backends.coalesce import BATCH_MAX, Coalescer
+from ratelimit.backends.coalesce import BATCH_MAX, Coalescer, Member
 from tests.core.holds import answered
 
 CALLS = Calls(Retention().head)
@@ -115,6 +115,24 @@ def test_who_keeps_being_alone_looks_for_nobody_until_somebody_comes() -> None:
         await asyncio.gather(one, *others)
 
     drive(work)
+
+
+def test_in_another_loop_it_begins_anew() -> None:
+    """As in a child process, which was forked while somebody waited for company in the loop of its parent."""
+
+    async def one(coalescer: Batches, wire: Wire) -> object:
+        asked = ask(coalescer, call("alice"))
+        await settle_down()
+        wire.answer()
+        return await asked
+
+    wire = Wire()
+    inner = Coalescer(60.0)
+    coalescer = Batches(inner, wire.execute, CALLS.batch, lambda _: 0)
+    assert asyncio.run(one(coalescer, wire)) == b"alic0000"
+    inner._waiting.append(Member())
+    inner.alone += 1
+    assert asyncio.run(one(coalescer, wire)) == b"alic0000"
 
 
 def test_a_tick_goes_in_order_in_as_few_batches_as_the_bound_allows_all_of_one_size() -> None:

@@ -27,6 +27,7 @@ from tests.servers import (
     DELAY,
     DROP_REPLY,
     HOLD_REQUEST,
+    RESET_BEFORE,
     Action,
     FaultProxy,
     RedisServer,
@@ -330,6 +331,56 @@ def test_a_limiter_that_is_closed_cuts_off_what_is_under_way(proxy: FaultProxy, 
         await limiter.close()
         answers = await together(*tasks)
         assert ["the limiter was closed" in str(answer) for answer in answers] == [True] * 3
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_a_limiter_may_be_closed_in_any_step_of_a_call(server: RedisServer, steps: int) -> None:
+    """Also before the task that carries a call has begun: every caller is answered or told."""
+
+    async def run() -> None:
+        limiter = AsyncLimiter.from_url(server.url, policy=PATIENT)
+        await together(*[acquire(limiter, name) for name in callers(3)])
+        tasks = [asyncio.create_task(acquire(limiter, f"caller-{i % 7}", 0)) for i in range(200)]
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await limiter.close()
+        _, waiting = await asyncio.wait(tasks, timeout=20)
+        assert not waiting
+        await limiter.close()  # who was about to go alone has connected anew
+        answers = await together(*tasks)
+        assert {type(answer) for answer in answers} <= {BackendUnavailable, *AsyncReservation.__subclasses__()} | {
+            AsyncReservation
+        }
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("leaves", ["at its end", "by an exception"])
+def test_a_block_that_is_left_while_it_settles_repeats_that_settle(
+    proxy: FaultProxy, tally: Tally, leaves: str
+) -> None:
+    """And does not take its own for it, which would be at the estimate or at nothing."""
+
+    async def run() -> None:
+        async with AsyncLimiter.from_url(
+            proxy.url, policy=RetryPolicy(timeout=0.3, deadline=0.3, attempts=1)
+        ) as limiter:
+            alice, bob = await together(acquire(limiter, "alice"), acquire(limiter, "bob"))
+            tally.inject("express", RESET_BEFORE)
+            settles = []
+            try:
+                async with alice:
+                    settles = [asyncio.create_task(one.settle(tokens=40)) for one in (alice, bob)]
+                    await asyncio.sleep(0)
+                    if leaves == "by an exception":
+                        raise LookupError
+            except LookupError:
+                pass
+            errors = await together(*settles)
+            assert isinstance(errors[1], BackendUnavailable)
+            assert await books(limiter, "alice") == {"requests": 1, "tokens": 40}
 
     asyncio.run(run())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -25,7 +26,7 @@ from ratelimit import (
 from ratelimit.leases.reservation import AsyncLeasedReservation, LeasedReservation
 from tests.faults.faces import LEDGER, QUICK, FaceMaker, each_face, used
 from tests.faults.test_crash import python
-from tests.servers import DROP_REPLY, RESET_AFTER, RESET_BEFORE, Action, FaultProxy, RedisServer, eventually
+from tests.servers import DELAY, DROP_REPLY, RESET_AFTER, RESET_BEFORE, Action, FaultProxy, RedisServer, eventually
 
 BALLAST = 50_000
 """Used before, so that the refund rule has no reason to keep anything back."""
@@ -320,6 +321,72 @@ def test_a_child_uses_no_slice_of_its_parent(server: RedisServer) -> None:
         assert held[-1].settle(tokens=4).repeated is True
         assert isinstance(limiter.acquire("alice", plan=LEDGER, tokens=10), LeasedReservation)
     assert books(server) == {"requests": BALLAST + 10, "tokens": BALLAST + 94}
+
+
+def test_what_a_child_settles_above_the_estimate_is_charged(server: RedisServer) -> None:
+    """It uses no slice of its parent, so no slice pays for an overrun of its."""
+    with Limiter.from_url(server.url, leases=OPTIONS) as limiter:
+        held = [limiter.acquire("alice", plan=LEDGER, tokens=10) for _ in range(20)]
+        assert isinstance(held[-1], LeasedReservation)
+        child = os.fork()
+        if child == 0:
+            held[-1].settle(tokens=50)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert held[-1].settle(tokens=50).repeated
+    assert books(server) == {"requests": 20, "tokens": 240}
+
+
+def test_a_signal_handler_may_ask_while_its_thread_renews(server: RedisServer, proxy: FaultProxy) -> None:
+    """It goes by a call of its own; the turn that its thread holds would never come."""
+    answers: list[bool] = []
+    with Limiter.from_url(proxy.url, leases=OPTIONS) as limiter:
+
+        def ask(*_: object) -> None:
+            answers.append(limiter.try_acquire("alice", plan=LEDGER, tokens=1).allowed)
+
+        before = signal.signal(signal.SIGALRM, ask)
+        try:
+            for _ in range(5):
+                limiter.acquire("alice", plan=LEDGER, tokens=10)
+            while not answers:
+                proxy.next(DELAY(0.1))
+                signal.setitimer(signal.ITIMER_REAL, 0.05)
+                for _ in range(33):
+                    limiter.acquire("alice", plan=LEDGER, tokens=10)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+    assert set(answers) == {True}
+
+
+def test_nobody_is_refused_from_memory_for_what_his_own_slice_holds(server: RedisServer) -> None:
+    """Also when callers in line have been refused meanwhile: the slice goes back, and then it fits."""
+    plan = Plan("Tight", limits=[Limit("requests", 1_000, "day"), Limit("tokens", 1_000, "day")])
+    with Limiter.from_url(server.url, leases=Leases(most=100, workers=1, busy=2, term=5), recheck=60) as limiter:
+        held = [limiter.acquire("alice", plan=plan, tokens=5) for _ in range(12)]
+        assert isinstance(held[-1], LeasedReservation)
+        charged = used(limiter.peek("alice", plan=plan))["tokens"]
+        backend: Any = limiter._backend
+        moments = iter(range(10**9, 10**10, 10**6))
+        backend.recall.clock, backend.recall._virtual = lambda: next(moments), True
+        wanted = 1_000 - charged + 1
+        for _ in range(4):
+            assert not limiter.try_acquire("alice", plan=plan, tokens=wanted, timeout=0.001)
+        assert backend.recall.refusals
+        assert limiter.try_acquire("alice", plan=plan, tokens=wanted)
+
+
+def test_what_a_renewal_gives_back_ends_the_memory_of_refusals(server: RedisServer) -> None:
+    """As any settle does."""
+    with Limiter.from_url(server.url, recheck=60) as limiter:
+        backend: Any = limiter._backend
+        paid = limiter.acquire("alice", plan=LEDGER, tokens=90_000_000)
+        for _ in range(6):
+            assert not limiter.try_acquire("alice", plan=LEDGER, tokens=50_000_000)
+        asked = limiter._intake.holds("alice", LEDGER, None, 1, 1, {})
+        backend.renew(paid._holds, [[0, 0]], paid._op, asked, limiter._name())
+        assert limiter.try_acquire("alice", plan=LEDGER, tokens=50_000_000)
 
 
 @each_face
