@@ -114,7 +114,8 @@ class Coalescer:
             member.future.cancel()
             raise
         finally:
-            self._flush()
+            if self._waiting and self._waiting[0] is member:  # else the tick was left behind with its loop
+                self._flush()
 
     async def close(self) -> None:
         """Cut off what is under way, and what waits to be; its callers get BackendUnavailable."""
@@ -138,8 +139,7 @@ class Coalescer:
         In batches of one size: while the server works on one, this process works on the next.
         """
         waiting, self._waiting = self._waiting, []
-        if waiting:
-            self._pack(waiting, -(-len(waiting) // -(-len(waiting) // BATCH_MAX)))
+        self._pack(waiting, -(-len(waiting) // -(-len(waiting) // BATCH_MAX)))
 
     def _pack(self, members: Iterable[Member], most: int) -> None:
         """Send these in batches of `most`, but for those that have to wait for an earlier one of their subject."""
