@@ -161,14 +161,17 @@ class RedisLaneReservation(AsyncReservation):
         """As :meth:`AsyncReservation.settle`."""
         if (
             not meters
-            and (requests is None or (type(requests) is int and 0 <= requests < NARROW))
-            and (tokens is None or (type(tokens) is int and 0 <= tokens < NARROW))
+            and (requests is None or (type(requests) is int and requests >= 0))
+            and (tokens is None or (type(tokens) is int and tokens >= 0))
         ):
             unit0, unit1 = self._lane.units
-            cost0, cost1 = self.costs
-            return self._settle_pair(
-                cost0 if requests is None else requests * unit0, cost1 if tokens is None else tokens * unit1
-            )
+            real0, real1 = self.costs
+            if requests is not None:
+                real0 = requests * unit0
+            if tokens is not None:
+                real1 = tokens * unit1
+            if real0 < NARROW and real1 < NARROW:  # more than that is the general way's to bound
+                return self._settle_pair(real0, real1)
         return super().settle(requests=requests, tokens=tokens, **meters)
 
     async def settle_each(self, amounts: Sequence[Mapping[str, int]]) -> Settlement:
@@ -190,6 +193,7 @@ class RedisLaneReservation(AsyncReservation):
             return self._settlement
         self._wanted = ((real0, real1),)
         self._settling = True
+        self._wanted = ((real0, real1),)  # from now on, so that who leaves the block meanwhile waits, too
         try:
             self._settlement = settlement = await self._ask(real0, real1)
         finally:
