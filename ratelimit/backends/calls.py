@@ -188,18 +188,25 @@ class Attempt:
 
 
 def attempts(
-    call: ScriptCall, policy: RetryPolicy, seconds: Callable[[], float], jitter: Random, began: float | None = None
+    call: ScriptCall,
+    policy: RetryPolicy,
+    seconds: Callable[[], float],
+    jitter: Random,
+    began: float | None = None,
+    deadline: float | None = None,
 ) -> Generator[Attempt, object, object]:
     """The retry rules, without I/O: yields attempts, is sent the reply, or thrown ScriptMissing or TryAgain.
 
-    `seconds` is any clock that counts seconds, `began` the time on it of the first attempt (default: now). A missing
-    script is sent as text once, under the same op-id, and does not count as an attempt.
+    `seconds` is any clock that counts seconds, `began` the time on it of the first attempt (default: now), `deadline`
+    the time on it when all must be over (default: counted from the first attempt). A missing script is sent as text
+    once, under the same op-id, and does not count as an attempt.
 
     Raises:
         BackendError: no attempt succeeded; BackendTimeout means that the operation may have happened.
     """
     now = seconds() if began is None else began
-    deadline = now + policy.deadline
+    if deadline is None:
+        deadline = now + policy.deadline
     by_text = False
     pause = 0.0
     done = 0

@@ -286,10 +286,17 @@ class AsyncRedisBackend:
         return await self._run(call, began, failed)
 
     async def _run(self, call: ScriptCall, began: float | None = None, failed: Exception | None = None) -> object:
-        """All attempts; or, when the first one `began` and `failed` elsewhere, those that are left."""
-        flow = attempts(call, self._policy, time.monotonic, self._jitter, began)
-        attempt = next(flow)
-        if failed is not None:
+        """All attempts, in what is left of the time since the decision `began`.
+
+        When the first attempt began then, too, and `failed` elsewhere, those that are left.
+        """
+        if failed is None:
+            deadline = None if began is None else began + self._policy.deadline
+            flow = attempts(call, self._policy, time.monotonic, self._jitter, deadline=deadline)
+            attempt = next(flow)
+        else:
+            flow = attempts(call, self._policy, time.monotonic, self._jitter, began)
+            next(flow)
             attempt = flow.throw(explain(failed, call.script))
         while True:
             try:

@@ -122,6 +122,14 @@ def test_an_attempt_never_outlives_the_deadline() -> None:
     assert attempt.timeout == pytest.approx(0.26)
 
 
+def test_a_decision_that_began_earlier_has_what_is_left_of_its_time() -> None:
+    """Also its first attempt here; without any time left there is none."""
+    first = next(attempts(call(), POLICY, Seconds(), Longest(), deadline=100.2))
+    assert first.timeout == pytest.approx(0.2)
+    with pytest.raises(BackendTimeout):
+        next(attempts(call(), POLICY, Seconds(), Longest(), deadline=100.0))
+
+
 def test_after_the_deadline_nothing_is_tried() -> None:
     """The error says that the operation may have happened."""
     flow, _, seconds = started()
