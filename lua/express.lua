@@ -83,6 +83,8 @@ for s = first, final do
       local shape
       page, paged_at, shape, epoch, ts, level1, refunded1, level2, refunded2 = unpack('<I2BBI4I7I4I4I4I4', raw)
       ordinary = shape == 2 and now >= ts
+      -- Forgotten before the seconds come round, as in lib/open_scope.lua.
+      if (second - paged_at) % 256 >= page_s or now - ts >= page_s * 1000000 then page = 65535 end
       local drained1, drained2 = (now - ts) * rate1, (now - ts) * rate2
       level1 = drained1 < level1 and level1 - drained1 or 0
       level2 = drained2 < level2 and level2 - drained2 or 0

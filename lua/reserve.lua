@@ -36,11 +36,11 @@ for s = 1, count_scopes do
   if count < 1 or count > 64 or count % 1 > 0 then return redis.error_reply('RL_ARITY terms') end
   local terms = { struct.unpack('<' .. string.rep('I7I7I7I3', count), amounts) }
   local scope, stale = open_scope(
-    redis.call('GET', KEYS[s == 1 and 1 or s + 1]), layout, count, terms, 4, now, skew, fresh)
+    redis.call('GET', KEYS[s == 1 and 1 or s + 1]), layout, count, terms, 4, now, skew, fresh, page_s)
   if stale then
     --- @include "lib/stored_buckets.lua"
     --- @include "lib/replan.lua"
-    scope = replan(stale, layout, count, fresh) or open_scope(false, layout, count, terms, 4, now, skew, fresh)
+    scope = replan(stale, layout, count, fresh) or open_scope(false, layout, count, terms, 4, now, skew, fresh, page_s)
   end
   scope.terms, scope.stride = terms, 4
   local numbers = scope.numbers
@@ -83,10 +83,10 @@ if redis.call('HSETNX', page_key, op, record) == 0 then
   return op .. '\1' .. stamp .. redis.call('HGET', page_key, op)
 end
 -- The page's TTL needs renewing only when this subject has not done so within the length of a page.
-local first, second = scopes[1], math.floor(now / 1000000) % 256
-if first.page ~= page or (second - first.paged_at) % 256 >= page_s or now - first.written >= page_s * 1000000 then
+local first = scopes[1]
+if first.page ~= page then
   redis.call('PEXPIRE', page_key, string.format('%d', page_ttl))
-  first.page, first.paged_at = page, second
+  first.page, first.paged_at = page, math.floor(now / 1000000) % 256
 end
 for s, scope in ipairs(scopes) do
   save_scope(KEYS[s == 1 and 1 or s + 1], scope, wide, now)

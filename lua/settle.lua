@@ -47,11 +47,11 @@ for s = 1, count_scopes do
     end
   end
   local scope, stale = open_scope(
-    redis.call('GET', KEYS[s == 1 and 1 or s + 1]), layout, count, terms, 5, now, skew, fresh)
+    redis.call('GET', KEYS[s == 1 and 1 or s + 1]), layout, count, terms, 5, now, skew, fresh, page_s)
   if stale then
     --- @include "lib/stored_buckets.lua"
     --- @include "lib/match_stored.lua"
-    scope = match_stored(stale, layout, count) or open_scope(false, layout, count, terms, 5, now, skew, fresh)
+    scope = match_stored(stale, layout, count) or open_scope(false, layout, count, terms, 5, now, skew, fresh, page_s)
     scope.convert = convert_level
   end
   scope.terms, scope.stride, scope.since, scope.same = terms, 5, since, scope.epoch == epoch
@@ -93,11 +93,11 @@ for _, scope in ipairs(scopes) do
 end
 if repeated then return reply end
 
-local first, second = scopes[1], floor(now / 1000000) % 256
-if first.page ~= page or (second - first.paged_at) % 256 >= page_s or now - first.written >= page_s * 1000000 then
+local first = scopes[1]
+if first.page ~= page then
   redis.call('PEXPIRE', page_key, string.format('%d', page_ttl))
-  -- Only the page that reserves write to is remembered: settles of long streams reach back to older ones.
-  if first.page == page then first.paged_at = second end
+  -- A page that reserves write to is not forgotten for this one: settles of long streams reach back to older ones.
+  if first.page == 65535 then first.page, first.paged_at = page, floor(now / 1000000) % 256 end
 end
 for s, scope in ipairs(scopes) do
   if not scope.idle then save_scope(KEYS[s == 1 and 1 or s + 1], scope, wide, now) end

@@ -28,7 +28,7 @@ if mark1 <= 2 * LEVEL_MAX and mark2 <= 2 * LEVEL_MAX and since <= 2 * LEVEL_MAX
   if recorded == 0 then
     replies[n] = pack('<BI4I4I4I4I4', 3, epoch, level1, 0, level2, 0)
   elseif recorded == 1 then
-    if page ~= op_page or (second - paged_at) % 256 >= page_s or now - ts >= page_s * 1000000 then
+    if page ~= op_page then
       call('PEXPIRE', page_key, string.format('%d', page_ttl))
       page, paged_at = op_page, second
     end

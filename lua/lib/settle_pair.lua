@@ -42,9 +42,10 @@ if #KEYS == 2 and #ARGV[4] == 73 then
         return op .. pack('<BI7I7I7I7I7I7', 2, now, now, level1, 0, level2, 0)
       end
       local second = floor(now / 1000000) % 256
-      if old_page ~= page or (second - paged_at) % 256 >= page_s or now - ts >= page_s * 1000000 then
+      local stale = (second - paged_at) % 256 >= page_s or now - ts >= page_s * 1000000
+      if old_page ~= page or stale then
         redis.call('PEXPIRE', page_key, string.format('%d', page_ttl))
-        if old_page == page then paged_at = second end
+        if stale then old_page, paged_at = page, second end
       end
       local ttl1, ttl2 = ceil(settled1 / rate1) * tick1, ceil(settled2 / rate2) * tick2
       local ttl = ceil((ttl1 > ttl2 and ttl1 or ttl2) / 1000)
