@@ -65,7 +65,12 @@ if redis.call('HSETNX', record, 'begun', '') == 0 then
   if not known then return redis.error_reply('RL_LOST this call has begun and did not end') end
   return op .. '\2' .. known
 end
-redis.call('PEXPIRE', record, string.format('%d', page_ttl - page_s * 1000))
+local lives = redis.pcall('PEXPIRE', record, string.format('%d', page_ttl - page_s * 1000))
+if type(lives) == 'table' then
+  -- Who may not do this would leave a record of every call for ever.
+  redis.call('DEL', record)
+  return lives
+end
 
 local call, pcall_ = redis.call, redis.pcall
 local replies, n, fresh, second, k = { pack('<I8', now) }, 1, unpack('<I4', op), floor(now / 1000000) % 256, 2
