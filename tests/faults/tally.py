@@ -11,7 +11,7 @@ from tests.servers import Action, Command
 
 __all__ = ("Tally",)
 
-_NAMES = {load_script(name).sha: name for name in SCRIPT_NAMES}
+_NAMES = {load_script(name, virtual_clock=virtual).sha: name for name in SCRIPT_NAMES for virtual in (False, True)}
 
 
 class Tally:
