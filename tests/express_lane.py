@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 from ratelimit import AsyncLimiter, AsyncReservation, Plan, Retention, RetryPolicy
 from ratelimit.backends.connect import async_executor
 from ratelimit.backends.redis_asyncio import AsyncRedisBackend
+from ratelimit.express_redis import RedisLaneReservation
 from tests.servers import RedisServer
 
-__all__ = ("PATIENT", "PLAN", "START_US", "Clock", "acquire", "evalsha", "express_limiter", "taken", "together")
+__all__ = (
+    "PATIENT",
+    "PLAN",
+    "START_US",
+    "Clock",
+    "acquire",
+    "evalsha",
+    "express_limiter",
+    "pair",
+    "run",
+    "spin",
+    "taken",
+    "together",
+)
 
 START_US = 1_700_000_000_000_000
 PLAN = Plan("Pro", rpm=60, tpm=600_000)
@@ -73,3 +87,26 @@ def evalsha(server: RedisServer) -> int:
     """EVALSHA so far."""
     stats = server.info("commandstats").get("cmdstat_evalsha")
     return int(stats.split("calls=")[1].split(",")[0]) if stats else 0
+
+
+def run(url: str, work: Callable[[AsyncLimiter], Coroutine[Any, Any, None]], **options: Any) -> None:
+    """`work` with a limiter, in a loop of its own."""
+
+    async def inside() -> None:
+        async with express_limiter(url, **options) as limiter:
+            await work(limiter)
+
+    asyncio.run(inside())
+
+
+async def pair(limiter: AsyncLimiter, tokens: int = 70, plan: Plan = PLAN) -> list[AsyncReservation]:
+    """Two reservations of alice, which come by the lane because they are two."""
+    held: list[AsyncReservation] = await together(acquire(limiter, "alice", tokens, plan), acquire(limiter, "alice", 0))
+    assert all(type(each) is RedisLaneReservation for each in held)
+    return held
+
+
+async def spin() -> None:
+    """Let everything happen that can without an answer."""
+    for _ in range(20):
+        await asyncio.sleep(0)
