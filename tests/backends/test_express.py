@@ -106,8 +106,8 @@ def drive(work: Callable[[Line, Express], Coroutine[Any, Any, None]], slot: Call
 async def reserve(express: Express, scope: ExpressScope, number: int) -> Any:
     """A caller whose operation is known by what it asks for."""
     operation = express.reserve(scope, number, 0, time.monotonic())
-    if express.join(operation):
-        await express.lead(operation)
+    if express.coalescer.join(operation):
+        await express.coalescer.lead(operation)
     return await operation.future
 
 
@@ -115,8 +115,8 @@ async def settle(express: Express, scope: ExpressScope, number: int, page: int =
     """Another one, who settles."""
     payload = encode_settle(2, b"12345678", page, 7, NOW, 0, number, 0, 0, 0, 0)
     operation = express.settle(scope, payload, page, time.monotonic())
-    if express.join(operation):
-        await express.lead(operation)
+    if express.coalescer.join(operation):
+        await express.coalescer.lead(operation)
     return await operation.future
 
 
@@ -182,8 +182,8 @@ def test_who_is_alone_is_told_to_go_alone() -> None:
     drive(work)
 
 
-def test_what_is_not_ordinary_is_told_to_go_alone() -> None:
-    """It only; and after a call that was repeated, also who was refused: that answer is from the past."""
+def test_a_refusal_from_a_call_that_was_repeated_is_told_to_go_alone() -> None:
+    """It is from the past. All else is told what the server says, also that it is not ordinary."""
 
     async def work(line: Line, express: Express) -> None:
         a, b = subject(express, "a"), subject(express, "b")
@@ -191,7 +191,7 @@ def test_what_is_not_ordinary_is_told_to_go_alone() -> None:
         for line.repeated, third in ((1, 3), (2, None)):
             jobs = [reserve(express, a, 1), reserve(express, b, 2), reserve(express, a, 3)]
             jobs += [settle(express, a, 4), settle(express, b, 5)]
-            assert await answers(line, *jobs) == [1, None, third, 4, 5]
+            assert await answers(line, *jobs) == [1, 2, third, 4, 5]
 
     drive(work)
 
@@ -293,8 +293,8 @@ def test_the_time_of_a_call_is_counted_from_its_first_member() -> None:
     async def work(line: Line, express: Express) -> None:
         scope = subject(express, "a")
         operations = [express.reserve(scope, i, 0, began) for i, began in enumerate((30.0, 10.0, 20.0))]
-        assert [express.join(each) for each in operations] == [True, False, False]
-        await express.lead(operations[0])
+        assert [express.coalescer.join(each) for each in operations] == [True, False, False]
+        await express.coalescer.lead(operations[0])
         await line.answer()
         assert line.began == [10.0]
 
