@@ -191,7 +191,6 @@ class RedisLaneReservation(AsyncReservation):
             await asyncio.shield(self._done)
         if self._settlement is not None:
             return self._settlement
-        self._wanted = ((real0, real1),)
         self._settling = True
         self._wanted = ((real0, real1),)  # from now on, so that who leaves the block meanwhile waits, too
         try:
