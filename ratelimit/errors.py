@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from ratelimit.core.decision import Decision
@@ -82,6 +82,12 @@ class RateLimited(RateLimitError):
 
 class BackendError(RateLimitError):
     """The backend could not decide. Never means "over the limit"."""
+
+    def again(self) -> Self:
+        """The same for somebody else: raised by several tasks, one error would gather all their tracebacks."""
+        own = type(self)(*self.args)
+        own.__cause__ = self
+        return own
 
 
 class BackendUnavailable(BackendError):

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from ratelimit.errors import BackendUnavailable
 
-__all__ = ("BATCH_MAX", "Carrier", "Coalescer", "Member", "Stop")
+__all__ = ("BATCH_MAX", "Carrier", "Coalescer", "Member", "Stop", "closed")
 
 BATCH_MAX: Final = 64
 """Operations in a batch: more do not make it cheaper, and would keep the server from everybody else."""
@@ -231,7 +231,12 @@ class Coalescer:
             self._release(behind)
 
 
+def closed() -> BackendUnavailable:
+    """What those are told whom the end of the limiter finds waiting."""
+    return BackendUnavailable("the limiter was closed; the operation may have happened")
+
+
 def _cut_off(members: Iterable[Member]) -> None:
     for member in members:
         if not member.future.done():
-            member.future.set_exception(BackendUnavailable("the limiter was closed; the operation may have happened"))
+            member.future.set_exception(closed())

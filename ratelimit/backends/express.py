@@ -102,7 +102,7 @@ class Express:
         except Exception as error:
             for member in batch:
                 if not member.future.done():
-                    member.future.set_exception(_own(error))
+                    member.future.set_exception(error.again() if isinstance(error, BackendError) else error)
 
 
 def _load(scope: ExpressScope, group: Sequence[ExpressOperation]) -> tuple[str, Layout, bytes, Sequence[str]]:
@@ -111,12 +111,3 @@ def _load(scope: ExpressScope, group: Sequence[ExpressOperation]) -> tuple[str, 
         return scope.key, scope.layout, group[0].payload, group[0].pages
     pages = [page for member in group for page in member.pages]
     return scope.key, scope.layout, b"".join([member.payload for member in group]), pages
-
-
-def _own(error: Exception) -> Exception:
-    """An error for one member: raised by several tasks, one would gather all their tracebacks."""
-    if not isinstance(error, BackendError):
-        return error
-    own = type(error)(*error.args)
-    own.__cause__ = error
-    return own

@@ -7,12 +7,12 @@ from collections.abc import Coroutine, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ratelimit.backends.coalesce import BATCH_MAX
+from ratelimit.backends.coalesce import BATCH_MAX, closed
 from ratelimit.backends.redis_asyncio import AsyncRedisBackend
 from ratelimit.clock import Clock
 from ratelimit.core.decision import decide
 from ratelimit.core.hold import Hold
-from ratelimit.errors import BackendError, BackendUnavailable, RateLimited
+from ratelimit.errors import BackendError, RateLimited
 from ratelimit.leases.lane import Lease, LeaseLane
 from ratelimit.leases.leasing import Leasing, tell
 from ratelimit.leases.options import Leases
@@ -131,7 +131,7 @@ class TaskLeasing(Leasing):
         except BackendError as failed:
             _fail(lane, failed)
         except asyncio.CancelledError:
-            _fail(lane, _closed())
+            _fail(lane, closed())
             raise
         except BaseException as unforeseen:
             _fail(lane, unforeseen)
@@ -244,7 +244,7 @@ class TaskLeasing(Leasing):
         for lane in self.lanes():
             if lane.turn is not None:
                 lane.turn.cancel()
-                _fail(lane, _closed())  # a task that has not begun would not do it
+                _fail(lane, closed())  # a task that has not begun would not do it
             if lane.timer is not None:
                 lane.timer.cancel()
         ended: Sequence[tuple[LeaseLane, Lease]] = self._end_all()
@@ -260,15 +260,9 @@ def _answer(made: AsyncReservation | None, hold: Hold) -> AsyncReservation:
     return made
 
 
-def _closed() -> BackendError:
-    return BackendUnavailable("the limiter was closed; the operation may have happened")
-
-
 def _fail(lane: LeaseLane, error: BaseException) -> None:
     """Everybody who waits gets the error: who waited longest has waited for all the time that one may take."""
     while lane.waiting:
         waiter = lane.waiting.popleft()
         if not waiter.future.done():
-            own = type(error)(*error.args) if isinstance(error, BackendError) else error
-            own.__cause__ = error.__cause__
-            waiter.future.set_exception(own)
+            waiter.future.set_exception(error.again() if isinstance(error, BackendError) else error)
