@@ -3,23 +3,24 @@
   that count microseconds, no plan change, no clock step. What is not is left alone, and answered so.
 
   KEYS    1 record of this call · per subject: state, pages of its settles
-  ARGV    1 op-id (8 bytes) · 2 head (version B, page I2, page_ttl_ms I4, skew_us I4, page_s B) · 3 counts (plans B, subjects I2)
-          · per plan: layout (specs), terms (capacity I4, rate I4 per bucket)
+  ARGV    1 op-id (8 bytes) · 2 head (version B, page I2, page_ttl_ms I4, skew_us I4, page_s B)
+          · 3 counts (plans B, subjects I2) · per plan: layout (specs), terms (capacity I4, rate I4 per bucket)
           · per subject: operations (plan B, then per operation verb B, and for verb 1: cost1 I4, cost2 I4; for verb 2:
           op-id c8, page I2, epoch I4, since_us I8, reserved1 I4, actual1 I4, mark1 I8, reserved2 I4, actual2 I4,
           mark2 I8)
   REPLY   op-id · repeated B (1 first time, 2 repeated) · now_us I8 · per operation: verdict B, epoch I4, level1 I4,
           given1 I4, level2 I4, given2 I4
   ERRORS  RL_ARITY · RL_WIRE · RL_RANGE · RL_LOST
-  COST    O(operations); TIME, two HSETNX, one PEXPIRE, per subject one GET and one PSETEX, per settle HSETNX and at most
-          one PEXPIRE
+  COST    O(operations); TIME, two HSETNX, one PEXPIRE, per subject one GET and one PSETEX, per settle HSETNX and at
+          most one PEXPIRE
 
-  Verb 1 is reserve, 2 is settle. Verdict 1 is allowed, 0 refused, with the refunds given so far in `given`; 2 is settled,
-  3 settled before, with the credit in `given`; 9 is not ordinary: nothing happened, ask reserve.lua or settle.lua.
+  Verb 1 is reserve, 2 is settle. Verdict 1 is allowed, 0 refused, with the refunds given so far in `given`; 2 is
+  settled, 3 settled before, with the credit in `given`; 9 is not ordinary: nothing happened, ask reserve.lua or
+  settle.lua.
 
   Exactly once: a reserve is repeated only by repeating the whole call, which finds its record under KEYS[1] and gets
-  the first reply again. A settle, which anybody may repeat, has its own record in its page, as in settle.lua. The record
-  is begun before anything else is written, so that whoever may not write it changes nothing.
+  the first reply again. A settle, which anybody may repeat, has its own record in its page, as in settle.lua. The
+  record is begun before anything else is written, so that whoever may not write it changes nothing.
 ]]
 --- @include "lib/clock.lua"
 local LEVEL_MAX, NARROW, RESERVE, SETTLE = 4503599627370496, 4294967296, 9, 55

@@ -19,21 +19,10 @@ if #KEYS == 2 and #ARGV[4] == 73 then
     local drained2 = (tick2 == 1 and now - ts or floor(now / tick2) - floor(ts / tick2)) * rate2
     level1 = drained1 < level1 and level1 - drained1 or 0
     level2 = drained2 < level2 and level2 - drained2 or 0
-    local credit1, credit2, debt1, debt2 = 0, 0, actual1 - reserved1, actual2 - reserved2
-    if debt1 < 0 then
-      local bound = mark1 - refunded1 - (floor(now / tick1) - floor(since / tick1)) * rate1
-      credit1 = -debt1 < bound and -debt1 or bound
-      if credit1 > level1 then credit1 = level1 end
-      if credit1 < 0 then credit1 = 0 end
-      debt1 = -credit1
-    end
-    if debt2 < 0 then
-      local bound = mark2 - refunded2 - (floor(now / tick2) - floor(since / tick2)) * rate2
-      credit2 = -debt2 < bound and -debt2 or bound
-      if credit2 > level2 then credit2 = level2 end
-      if credit2 < 0 then credit2 = 0 end
-      debt2 = -credit2
-    end
+    local debt1, debt2 = actual1 - reserved1, actual2 - reserved2
+    local bound1 = mark1 - refunded1 - (floor(now / tick1) - floor(since / tick1)) * rate1
+    local bound2 = mark2 - refunded2 - (floor(now / tick2) - floor(since / tick2)) * rate2
+    --- @include "lib/credit_pair.lua"
     local settled1, settled2 = level1 + debt1, level2 + debt2
     refunded1, refunded2 = refunded1 + credit1, refunded2 + credit2
     if (level1 > 0 or level2 > 0)
