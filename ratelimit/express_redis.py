@@ -77,7 +77,7 @@ class RedisLane:
         if began < self.detour:
             return None
         coalescer = self.express.coalescer
-        if coalescer.is_quiet:
+        if coalescer.may_go_alone():
             return await self._reserve_alone(costs, began)
         operation = self.express.reserve(self.scope, cost0, cost1, began)
         if coalescer.join(operation):
@@ -213,7 +213,7 @@ class RedisLaneReservation(AsyncReservation):
         op_id, page = self._op
         began = time.monotonic()
         coalescer = lane.express.coalescer
-        if coalescer.is_quiet:
+        if coalescer.may_go_alone():
             return await lane.backend.settle_alone(self._holds, [(real0, real1)], self._op, began)
         if real0 < NARROW and real1 < NARROW and began >= lane.detour:
             (cost0, cost1), (level0, level1), (refunded0, refunded1) = self.costs, self.levels, self.refunded

@@ -51,7 +51,7 @@ class Batches:
             TryAgain, ScriptMissing, BackendError: it went with others, and failed.
         """
         coalescer = self._coalescer
-        if len(call.keys) > _KEYS_MAX or coalescer.is_quiet:
+        if len(call.keys) > _KEYS_MAX or coalescer.may_go_alone():
             return await self._alone(call, timeout)
         key = call.keys[0]
         tag = key[: key.find("}")]

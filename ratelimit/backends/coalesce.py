@@ -84,9 +84,8 @@ class Coalescer:
         self.alone = 0
         """Operations that travel alone now; whoever sends one counts it."""
 
-    @property
-    def is_quiet(self) -> bool:
-        """True when an operation may go alone without looking for others."""
+    def may_go_alone(self) -> bool:
+        """True when an operation need not look for others. Once there is another, it has to again."""
         if self._lonely >= _LONELY:
             if self.alone <= 0 and not (self._waiting or self._busy):
                 return True
@@ -121,7 +120,9 @@ class Coalescer:
         """Cut off what is under way, and what waits to be; its callers get BackendUnavailable."""
         if self._loop is get_running_loop():
             waiting, self._waiting, held, self._held = self._waiting, [], self._held, {}
-            _cut_off([*waiting, *chain.from_iterable(held.values())])
+            for member in chain(waiting, *held.values()):
+                if not member.future.done():
+                    member.future.set_exception(closed())
             while self._under_way:
                 for task in self._under_way:
                     task.cancel()
@@ -211,10 +212,11 @@ class Coalescer:
 
     def _ended(self, batch: list[Member], task: asyncio.Task[None]) -> None:
         self._under_way.discard(task)
-        if task.cancelled():
-            _cut_off(batch)
-        else:
-            task.result()
+        error = None if task.cancelled() else task.exception()
+        for member in batch:
+            # A carrier has told them all, unless it was cut off, or failed as nobody foresaw.
+            if not member.future.done():
+                member.future.set_exception(error or closed())
         self._arrived(batch)
 
     def _arrived(self, batch: list[Member]) -> None:
@@ -234,9 +236,3 @@ class Coalescer:
 def closed() -> BackendUnavailable:
     """What those are told whom the end of the limiter finds waiting."""
     return BackendUnavailable("the limiter was closed; the operation may have happened")
-
-
-def _cut_off(members: Iterable[Member]) -> None:
-    for member in members:
-        if not member.future.done():
-            member.future.set_exception(closed())

@@ -117,6 +117,25 @@ def test_who_keeps_being_alone_looks_for_nobody_until_somebody_comes() -> None:
     drive(work)
 
 
+def test_a_carrier_that_fails_as_nobody_foresaw_leaves_nobody_waiting() -> None:
+    """Its members get the error, and later ones of their subject go on."""
+
+    async def work(wire: Wire, coalescer: Batches) -> None:
+        coalescer._merge = broken
+        failed = await asyncio.gather(*[ask(coalescer, call("a", i)) for i in range(2)], return_exceptions=True)
+        assert [type(error) for error in failed] == [LookupError] * 2
+        coalescer._merge = CALLS.batch
+        later = [ask(coalescer, call("a", i)) for i in range(2, 4)]
+        await settle_down()
+        wire.answer()
+        assert await asyncio.gather(*later) == [b"a0002", b"a0003"]
+
+    def broken(_: object) -> ScriptCall:
+        raise LookupError
+
+    drive(work)
+
+
 def test_in_another_loop_it_begins_anew() -> None:
     """As in a child process, which was forked while somebody waited for company in the loop of its parent."""
 
