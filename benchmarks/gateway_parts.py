@@ -147,6 +147,7 @@ class Pyreqwest:
     """pyreqwest: reqwest, in Rust, on threads of its own."""
 
     async def open(self) -> None:
+        # In no extra: it was compared once, and is left out where it is not installed.
         from pyreqwest.client import ClientBuilder  # type: ignore[import-not-found, unused-ignore]
 
         builder = ClientBuilder().no_proxy().follow_redirects(False).gzip(False).brotli(False)
@@ -247,7 +248,7 @@ def _hypercorn(port: int) -> None:
 
     config = Config()
     config.bind, config.accesslog, config.errorlog = [f"127.0.0.1:{port}"], None, None
-    uvloop.run(serve(app(), config))  # type: ignore[arg-type]
+    uvloop.run(serve(app(), config))  # type: ignore[arg-type]  # its stub has ASGI types of its own
 
 
 def _granian(port: int) -> None:
