@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,27 +22,13 @@ from ratelimit import (
     RateLimited,
 )
 from ratelimit.leases.reservation import AsyncLeasedReservation, LeasedReservation
-from tests.faults.faces import LEDGER, QUICK, FaceMaker, each_face, used
-from tests.faults.test_crash import python
-from tests.servers import DELAY, DROP_REPLY, RESET_AFTER, RESET_BEFORE, Action, FaultProxy, RedisServer, eventually
+from tests.faults.faces import LEDGER, FaceMaker, each_face, used
+from tests.faults.leased import BALLAST, OPTIONS, ballast, books, job
+from tests.servers import DROP_REPLY, RESET_AFTER, RESET_BEFORE, Action, FaultProxy, RedisServer, eventually
 
-BALLAST = 50_000
-"""Used before, so that the refund rule has no reason to keep anything back."""
-OPTIONS = Leases(most=32, workers=1, busy=2, term=5)
 each_harm = pytest.mark.parametrize(
     "harm", [DROP_REPLY, RESET_AFTER, RESET_BEFORE], ids=["drop-reply", "reset-after", "reset-before"]
 )
-
-
-def books(server: RedisServer, subject: str = "alice") -> dict[str, int]:
-    """What the server has in its books."""
-    with Limiter.from_url(server.url) as direct:
-        return used(direct.peek(subject, plan=LEDGER))
-
-
-def ballast(server: RedisServer) -> None:
-    with Limiter.from_url(server.url) as direct:
-        direct.acquire("alice", plan=LEDGER, requests=BALLAST, tokens=BALLAST)
 
 
 @each_face
@@ -116,69 +100,11 @@ def test_a_renewal_that_fails_is_an_error_and_forfeits_one_slice(
     assert 0 < stranded <= 32
 
 
-def test_a_killed_worker_forfeits_at_most_its_slice(server: RedisServer) -> None:
-    """What it has handed out and what it has not stays charged, and drains."""
-    ballast(server)
-    program = (
-        "import sys; from ratelimit import Leases, Limiter; from tests.faults.faces import LEDGER\n"
-        "limiter = Limiter.from_url(sys.argv[1], leases=Leases(most=32, workers=1, busy=2))\n"
-        "for _ in range(100): limiter.acquire('alice', plan=LEDGER, tokens=10)\n"
-        "print('ready', flush=True)\nsys.stdin.read()\n"
-    )
-    with python("-c", program, server.url) as worker:
-        assert worker.stdout is not None
-        assert worker.stdout.readline()
-    after = books(server)
-    assert 100 <= after["requests"] - BALLAST <= 132
-    assert after["tokens"] - BALLAST == 10 * (after["requests"] - BALLAST)
-
-
-def _job(limiter: Limiter, seed: int, rounds: int) -> tuple[int, int]:
-    """Acquire and settle at random; (requests, tokens) that were used."""
-    rng, requests, tokens = random.Random(seed), 0, 0
-    held = []
-    for _ in range(rounds):
-        held.append(limiter.acquire("alice", plan=LEDGER, tokens=rng.randint(1, 20)))
-        if len(held) > 5:
-            one = held.pop(rng.randrange(5))
-            tokens += (used := rng.randint(0, 25))
-            requests += 1
-            one.settle(tokens=used)
-            one.settle(tokens=99)
-    for one in held:
-        one.cancel()
-    return requests, tokens
-
-
 def test_threads_settle_to_the_sum_of_usage(server: RedisServer) -> None:
     """In exact integers, once the limiter is closed."""
     ballast(server)
     with Limiter.from_url(server.url, leases=OPTIONS) as limiter, ThreadPoolExecutor(8) as threads:
-        done = list(threads.map(lambda seed: _job(limiter, seed, 300), range(8)))
-    assert books(server) == {
-        "requests": BALLAST + sum(requests for requests, _ in done),
-        "tokens": BALLAST + sum(tokens for _, tokens in done),
-    }
-
-
-@pytest.mark.slow
-def test_processes_settle_to_the_sum_of_usage(server: RedisServer) -> None:
-    """Four of them, each with slices of its own."""
-    ballast(server)
-    program = (
-        "import sys; from ratelimit import Leases, Limiter; from tests.faults.test_leases import _job\n"
-        "with Limiter.from_url(sys.argv[1], leases=Leases(most=32, workers=4, busy=2)) as limiter:\n"
-        "    done = _job(limiter, int(sys.argv[2]), 1_000)\n"
-        "print(*done, flush=True)\nsys.stdin.read()\n"
-    )
-    with (
-        python("-c", program, server.url, "1") as a,
-        python("-c", program, server.url, "2") as b,
-        python("-c", program, server.url, "3") as c,
-        python("-c", program, server.url, "4") as d,
-    ):
-        lines = [each.stdout.readline() for each in (a, b, c, d) if each.stdout is not None]
-    done = [tuple(map(int, line.split())) for line in lines]
+        done = list(threads.map(lambda seed: job(limiter, seed, 300), range(8)))
     assert books(server) == {
         "requests": BALLAST + sum(requests for requests, _ in done),
         "tokens": BALLAST + sum(tokens for _, tokens in done),
@@ -304,60 +230,6 @@ def test_closing_tells_those_who_wait_for_a_slice(proxy: FaultProxy) -> None:
 
 async def _acquire(limiter: AsyncLimiter) -> Any:
     return await limiter.acquire("alice", plan=LEDGER, tokens=10)
-
-
-def test_a_child_uses_no_slice_of_its_parent(server: RedisServer) -> None:
-    """And a reservation that both have settles once, though its slice lives on in the parent."""
-    ballast(server)
-    with Limiter.from_url(server.url, leases=OPTIONS, policy=QUICK) as limiter:
-        held = [limiter.acquire("alice", plan=LEDGER, tokens=10) for _ in range(8)]
-        assert isinstance(held[-1], LeasedReservation)
-        child = os.fork()
-        if not child:
-            ok = held[-1].settle(tokens=4).repeated is False
-            ok = ok and type(limiter.acquire("alice", plan=LEDGER, tokens=10)) is not LeasedReservation
-            os._exit(0 if ok else 1)
-        assert os.waitpid(child, 0)[1] == 0
-        assert held[-1].settle(tokens=4).repeated is True
-        assert isinstance(limiter.acquire("alice", plan=LEDGER, tokens=10), LeasedReservation)
-    assert books(server) == {"requests": BALLAST + 10, "tokens": BALLAST + 94}
-
-
-def test_what_a_child_settles_above_the_estimate_is_charged(server: RedisServer) -> None:
-    """It uses no slice of its parent, so no slice pays for an overrun of its."""
-    with Limiter.from_url(server.url, leases=OPTIONS) as limiter:
-        held = [limiter.acquire("alice", plan=LEDGER, tokens=10) for _ in range(20)]
-        assert isinstance(held[-1], LeasedReservation)
-        child = os.fork()
-        if child == 0:
-            held[-1].settle(tokens=50)
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        assert held[-1].settle(tokens=50).repeated
-    assert books(server) == {"requests": 20, "tokens": 240}
-
-
-def test_a_signal_handler_may_ask_while_its_thread_renews(server: RedisServer, proxy: FaultProxy) -> None:
-    """It goes by a call of its own; the turn that its thread holds would never come."""
-    answers: list[bool] = []
-    with Limiter.from_url(proxy.url, leases=OPTIONS) as limiter:
-
-        def ask(*_: object) -> None:
-            answers.append(limiter.try_acquire("alice", plan=LEDGER, tokens=1).allowed)
-
-        before = signal.signal(signal.SIGALRM, ask)
-        try:
-            for _ in range(5):
-                limiter.acquire("alice", plan=LEDGER, tokens=10)
-            while not answers:
-                proxy.next(DELAY(0.1))
-                signal.setitimer(signal.ITIMER_REAL, 0.05)
-                for _ in range(33):
-                    limiter.acquire("alice", plan=LEDGER, tokens=10)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            signal.signal(signal.SIGALRM, before)
-    assert set(answers) == {True}
 
 
 def test_nobody_is_refused_from_memory_for_what_his_own_slice_holds(server: RedisServer) -> None:
