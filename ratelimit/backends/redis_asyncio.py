@@ -57,6 +57,8 @@ class AsyncPoolExecutor:
         self._make_pool = make_pool
         self._max_connections = max_connections
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed: asyncio.AbstractEventLoop | None = None
+        """The loop in which this was closed: what was under way in it then may go on, and keeps no connection."""
         self._pool: Any  # redis-py leaves its connections untyped
         self._free: asyncio.Semaphore
 
@@ -88,8 +90,8 @@ class AsyncPoolExecutor:
             good = not drops_connection(error)
             raise
         finally:
-            # A pool that was closed meanwhile closes no connection any more.
-            if not good or pool is not self._pool or self._loop is None:
+            # After close, nobody would close a connection that is kept.
+            if not good or self._closed is asyncio.get_running_loop():
                 # nowait: a second cancellation must find nothing left to interrupt.
                 await connection.disconnect(nowait=True)
             await pool.release(connection)
@@ -97,7 +99,8 @@ class AsyncPoolExecutor:
     async def close(self) -> None:
         """As `AsyncExecutor.close`."""
         loop, self._loop = self._loop, None
-        if loop is asyncio.get_running_loop():
+        self._closed = asyncio.get_running_loop()
+        if loop is self._closed:
             await self._pool.disconnect()
             # A Sentinel pool asks through clients that are ours too, and does not close them.
             for sentinel in getattr(getattr(self._pool, "sentinel_manager", None), "sentinels", ()):

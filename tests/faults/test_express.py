@@ -348,13 +348,29 @@ def test_a_limiter_may_be_closed_in_any_step_of_a_call(server: RedisServer, step
         await limiter.close()
         _, waiting = await asyncio.wait(tasks, timeout=20)
         assert not waiting
-        await limiter.close()  # who was about to go alone has connected anew
         answers = await together(*tasks)
         assert {type(answer) for answer in answers} <= {BackendUnavailable, *AsyncReservation.__subclasses__()} | {
             AsyncReservation
         }
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("coalesce", [True, False])
+def test_what_is_under_way_when_the_limiter_closes_keeps_no_connection(server: RedisServer, coalesce: bool) -> None:
+    """In whatever step of connecting, sending or repeating it was."""
+
+    async def run(steps: int) -> None:
+        limiter = AsyncLimiter.from_url(server.url, policy=PATIENT, coalesce=coalesce)
+        asked = asyncio.create_task(acquire(limiter, "alice", 0))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        await limiter.close()
+        await together(asked)
+        await until(lambda: int(server.info("clients")["connected_clients"]) == 1)
+
+    for steps in range(45):
+        asyncio.run(run(steps))
 
 
 @pytest.mark.parametrize("leaves", ["at its end", "by an exception"])
